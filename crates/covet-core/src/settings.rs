@@ -80,6 +80,8 @@ pub mod reference;
 mod section;
 mod service;
 mod sources;
+#[cfg(test)]
+mod tests;
 mod unknown;
 pub mod value;
 

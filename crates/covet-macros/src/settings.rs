@@ -23,9 +23,16 @@ pub(crate) fn expand(input: &DeriveInput, root: Path) -> Result<TokenStream> {
     let mut declarations = Vec::new();
     let mut reads = Vec::new();
     let mut moves = Vec::new();
+    let mut taken: Vec<String> = Vec::new();
     for (index, field) in named.named.iter().enumerate() {
         let Some(ident) = &field.ident else { continue };
         let attributes = FieldAttributes::read(field)?;
+        if let Some(variable) = &attributes.variable {
+            if taken.contains(&variable.value()) {
+                return Err(Error::new(variable.span(), "another field has this variable"));
+            }
+            taken.push(variable.value());
+        }
         let key = ident.to_string().trim_start_matches("r#").to_owned();
         let doc = required_doc(&field.attrs, ident.span(), "a setting")?;
         let kind = &field.ty;
@@ -284,7 +291,22 @@ mod tests {
 
     #[test]
     fn wrong_field_attributes_are_refused_with_the_reason() {
-        let cases: [(DeriveInput, &str); 8] = [
+        let cases: [(DeriveInput, &str); 9] = [
+            (
+                parse_quote!(
+                    /** x */
+                    #[settings(section = "s")]
+                    struct S {
+                        /** a */
+                        #[setting(variable = "A")]
+                        a: u8,
+                        /** b */
+                        #[setting(variable = "A")]
+                        b: u8,
+                    }
+                ),
+                "another field has this variable",
+            ),
             (
                 parse_quote!(
                     /** x */

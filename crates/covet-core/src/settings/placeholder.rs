@@ -45,7 +45,7 @@ impl fmt::Display for Weakness {
 
 /// What is wrong with a secret, or [`None`]. Of a URL, only the password counts; of `key` the length does, too.
 pub(super) fn weakness(text: &str, key: bool) -> Option<Weakness> {
-    let Some(secret) = secret_part(text) else { return None };
+    let secret = secret_part(text)?;
     let word: String =
         secret.chars().filter(|letter| !matches!(letter, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect();
     let one_character = word.chars().next().is_none_or(|first| word.chars().all(|letter| letter == first));

@@ -133,7 +133,7 @@ impl Reader<'_> {
     fn refuse_placeholder(&self, field: &Field, text: &str, provenance: &Provenance) -> Result<(), SettingProblem> {
         let checked =
             field.placeholder_check && self.environment().is_production() && !self.policy.placeholders_allowed;
-        if !checked || (field.optional && text.is_empty()) || *provenance == Provenance::Default {
+        if !checked || (field.optional && text.is_empty()) {
             return Ok(());
         }
         let mut items = if field.list { text.split(',').collect() } else { vec![text] }.into_iter();

@@ -129,7 +129,7 @@ impl<T: Value> Value for Vec<T> {
     const LIST: bool = true;
 
     fn type_name() -> String {
-        format!("list of {}, comma separated", T::type_name())
+        format!("{} list", T::type_name())
     }
 
     fn parse(text: &str) -> Result<Self, String> {

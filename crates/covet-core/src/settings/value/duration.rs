@@ -39,8 +39,8 @@ impl Value for Duration {
         let total = self.as_nanos();
         let unit = UNITS.into_iter().find(|(name, size)| match *name {
             // A day is usually said as 24 hours; two days and more as days.
-            "d" => total >= 2 * size && total % size == 0,
-            _ => total >= *size && total % size == 0,
+            "d" => total >= 2 * size && total.is_multiple_of(*size),
+            _ => total >= *size && total.is_multiple_of(*size),
         });
         unit.map_or_else(|| "0s".to_owned(), |(name, size)| format!("{}{name}", total / size))
     }
