@@ -1,0 +1,142 @@
+//! A blocking HTTP/1.1 client of one connection: enough to verify an answer, await readiness and hold a connection idle.
+//! The load comes from `wrk` (see [`crate::load`]).
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use socket2::{Domain, Socket, Type};
+
+/// No answer of a server on this machine takes longer, unless the server hangs.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
+const LONGEST_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// An open keep-alive connection.
+#[derive(Debug)]
+pub(crate) struct Connection(TcpStream);
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first header of this (lower-case) name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub(crate) fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        Self::prepare(TcpStream::connect_timeout(&address, TIME_LIMIT)?)
+    }
+
+    /// Connects from the given local address, so that more connections fit than one address has ports.
+    ///
+    /// # Errors
+    /// Nobody listens there, or files or ports have run out.
+    pub(crate) fn open_from(source: Ipv4Addr, address: SocketAddr) -> anyhow::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+        socket.connect_timeout(&address.into(), TIME_LIMIT)?;
+        Self::prepare(socket.into())
+    }
+
+    fn prepare(stream: TcpStream) -> anyhow::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIME_LIMIT))?;
+        stream.set_write_timeout(Some(TIME_LIMIT))?;
+        Ok(Self(stream))
+    }
+
+    /// Asks for a path and reads the whole answer; the connection stays usable.
+    ///
+    /// # Errors
+    /// The connection breaks, the answer is not HTTP/1.1 or takes too long.
+    pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
+        self.0.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
+        let mut received = Vec::with_capacity(1024);
+        let mut chunk = [0; 16 * 1024];
+        loop {
+            let count = self.0.read(&mut chunk)?;
+            if count == 0 {
+                bail!("the server closed the connection before its answer was whole");
+            }
+            received.extend_from_slice(&chunk[..count]);
+            if let Some(answer) = parse(&received)? {
+                return Ok(answer);
+            }
+            if received.len() > LONGEST_ANSWER_BYTES {
+                bail!("the answer is longer than {LONGEST_ANSWER_BYTES} bytes");
+            }
+        }
+    }
+
+    /// Whether the server still holds the connection: nothing to read, and no end.
+    ///
+    /// # Errors
+    /// The socket cannot be asked.
+    pub(crate) fn is_open(&self) -> anyhow::Result<bool> {
+        self.0.set_nonblocking(true)?;
+        let answer = self.0.peek(&mut [0]);
+        self.0.set_nonblocking(false)?;
+        Ok(matches!(answer, Err(error) if error.kind() == ErrorKind::WouldBlock))
+    }
+}
+
+/// The answer, once all of it is there.
+fn parse(received: &[u8]) -> anyhow::Result<Option<Answer>> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut head = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head_length) = head.parse(received).context("not an HTTP/1.1 answer")? else {
+        return Ok(None);
+    };
+    let status = head.code.context("an answer without a status")?;
+    let headers: Vec<_> = head
+        .headers
+        .iter()
+        .map(|header| (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value).into_owned()))
+        .collect();
+    let mut answer = Answer { status, headers, body: Vec::new() };
+    let length: usize = answer
+        .header("content-length")
+        .context("an answer without content-length; the harness reads no chunked bodies")?
+        .parse()
+        .context("content-length is not a number")?;
+    let body = &received[head_length..];
+    if body.len() < length {
+        return Ok(None);
+    }
+    answer.body = body[..length].to_vec();
+    Ok(Some(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    const WHOLE: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nX-One: 1\r\n\r\nno";
+
+    #[test]
+    fn an_answer_is_there_when_its_last_byte_is() {
+        for cut in 0..WHOLE.len() {
+            assert!(parse(&WHOLE[..cut]).unwrap().is_none(), "complete after {cut} bytes");
+        }
+        let answer = parse(WHOLE).unwrap().unwrap();
+        assert_eq!((answer.status, answer.body.as_slice(), answer.header("x-one")), (404, &b"no"[..], Some("1")));
+    }
+
+    #[test]
+    fn a_body_of_unknown_length_is_refused() {
+        assert!(parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+    }
+}

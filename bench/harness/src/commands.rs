@@ -1,0 +1,5 @@
+//! One file per command.
+
+pub(crate) mod http;
+pub(crate) mod idle_connections;
+pub(crate) mod start_up;

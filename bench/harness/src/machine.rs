@@ -1,0 +1,70 @@
+//! Where and when a table was made: without this line no figure may be quoted.
+
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+/// The circumstances of a run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Machine {
+    /// UTC, to the minute.
+    date: String,
+    /// Cores this process may use.
+    pub(crate) cores: usize,
+    cpu: String,
+    kernel: String,
+    /// Short commit, `-dirty` when the work tree differs from it.
+    commit: String,
+}
+
+impl Machine {
+    /// Looks around; call it before a report is written into the work tree.
+    ///
+    /// # Errors
+    /// The number of cores is unknown.
+    pub(crate) fn look() -> anyhow::Result<Self> {
+        Ok(Self {
+            date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
+            cores: thread::available_parallelism().context("counting cores")?.get(),
+            cpu: cpu_model(),
+            kernel: read_line("/proc/sys/kernel/osrelease"),
+            commit: commit(),
+        })
+    }
+
+    /// One line for under a table.
+    pub(crate) fn line(&self) -> String {
+        format!("{}, {} cores, {}, Linux {}, commit {}", self.date, self.cores, self.cpu, self.kernel, self.commit)
+    }
+}
+
+fn cpu_model() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or_else(|| "unknown CPU".to_owned(), |rest| rest.trim_start_matches([' ', '\t', ':']).to_owned())
+}
+
+fn read_line(path: &str) -> String {
+    std::fs::read_to_string(path).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(workspace()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    match (git(&["rev-parse", "--short=10", "HEAD"]), git(&["status", "--porcelain"])) {
+        (Some(commit), Some(changes)) if changes.is_empty() => commit,
+        (Some(commit), _) => format!("{commit}-dirty"),
+        (None, _) => "unknown".to_owned(),
+    }
+}
+
+/// The `bench/` folder this harness was built from.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}

@@ -1,0 +1,47 @@
+//! Measures what a request, a start and an idle connection cost. `bench/README.md` says how to read the results.
+//!
+//! The reading order: [`cli`] is the command line; [`commands`] holds one file per command; the rest is what they stand on:
+//! a [`server`] under measurement, the [`load`] put on it, what the kernel says about the [`process`], and the [`report`].
+//!
+//! Exit codes: 0 measured and within every budget given · 1 found wanting (a wrong answer, a failed request, a budget
+//! exceeded) · 2 could not measure.
+
+mod build;
+mod cli;
+mod client;
+mod commands;
+mod interrupt;
+mod load;
+mod machine;
+mod peer;
+mod process;
+mod proof;
+mod report;
+mod route;
+mod server;
+mod terminal;
+mod wanting;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::interrupt::Interrupt;
+use crate::wanting::Wanting;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = Interrupt::on_signals().and_then(|interrupt| match &cli.command {
+        Command::Http(options) => commands::http::run(options, &interrupt),
+        Command::StartUp(options) => commands::start_up::run(options, &interrupt),
+        Command::IdleConnections(options) => commands::idle_connections::run(options, &interrupt),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::complain(&format!("{error:#}"));
+            ExitCode::from(if error.is::<Wanting>() { 1 } else { 2 })
+        }
+    }
+}
