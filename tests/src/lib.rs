@@ -1,0 +1,24 @@
+//! What the system tests share. The tests themselves are in `tests/tests/`, one subject a file.
+//!
+//! | for | see |
+//! |---|---|
+//! | a user of `covet-api` with a token | [`account`] |
+//! | a service with routes that misbehave on request | [`drill`] |
+//! | the text of `/metrics`, understood | [`exposition`] |
+//! | bytes on a socket, for clients that do not behave | [`raw_http`] |
+//! | load | [`wrk`] |
+//! | thousands of sockets | [`limits`] |
+//!
+//! Not for starting servers: that is `covet-testkit`, which users' tests have too.
+
+pub mod account;
+pub mod drill;
+pub mod exposition;
+pub mod limits;
+pub mod raw_http;
+pub mod wrk;
+
+use std::time::Duration;
+
+/// A deadline for what happens at once on an idle machine. Tests wait for conditions; this only ends a hopeless wait.
+pub const SOON: Duration = Duration::from_secs(30);

@@ -1,0 +1,274 @@
+//! Clients that are slow, greedy or broken get a documented answer and cost a bounded amount of memory.
+//!
+//! Ten thousand connections at once are in `connections.rs`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use covet_system_tests::raw_http::Connection;
+use covet_system_tests::{SOON, drill};
+use covet_testkit::wait_until;
+use futures_util::future::try_join_all;
+use serde_json::Value;
+
+const HEADER_READ_TIMEOUT: &str = "COVET_HTTP__HEADER_READ_TIMEOUT";
+const REQUEST_TIMEOUT: &str = "COVET_HTTP__REQUEST_TIMEOUT";
+const BODY_LIMIT: &str = "COVET_HTTP__BODY_LIMIT";
+
+#[tokio::test]
+async fn a_head_that_trickles_in_is_answered_408_and_the_connection_is_closed() -> Result<()> {
+    let service = drill::builder()?.env(HEADER_READ_TIMEOUT, "500ms").start().await?;
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send("GET /hello HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").await?;
+    let trickle = async {
+        // Every byte is a sign of life; the limit is for the whole head.
+        while connection.send("a").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // Ends by itself once the server has closed its side and the kernel has said so.
+    tokio::time::timeout(SOON, trickle).await.context("the server still takes bytes")?;
+
+    let mut silent = Connection::open(service.port()).await?;
+    silent.send("GET /hello HTTP/1.1\r\nHost: local").await?;
+    let response = silent.response().await?;
+    assert_eq!(response.status, 408);
+    silent.closed(SOON).await
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed_after_the_keep_alive_timeout() -> Result<()> {
+    let service = drill::builder()?.env("COVET_HTTP__KEEP_ALIVE_TIMEOUT", "500ms").start().await?;
+    let mut silent = Connection::open(service.port()).await?;
+    let mut used = Connection::open(service.port()).await?;
+    used.send_get("/hello").await?;
+    assert_eq!(used.response().await?.status, 200);
+    ensure!(silent.response_or_end().await?.is_none());
+    ensure!(used.response_or_end().await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_answered_408() -> Result<()> {
+    let service = drill::builder()?.env(REQUEST_TIMEOUT, "500ms").start().await?;
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nonly this").await?;
+    let response = connection.response().await?;
+    assert_eq!(response.status, 408, "{}", response.text());
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    connection.closed(SOON).await
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_too_long_is_answered_504() -> Result<()> {
+    let service = drill::builder()?.env(REQUEST_TIMEOUT, "300ms").start().await?;
+    let response = service.client().get(service.url("/stuck")).send().await?;
+    assert_eq!(response.status(), 504);
+    let problem: Value = response.json().await?;
+    assert!(problem["request_id"].is_string(), "{problem}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_of_the_limit_passes_and_one_byte_more_is_answered_413() -> Result<()> {
+    let service = drill::builder()?.env(BODY_LIMIT, "64KiB").start().await?;
+    let post = async |size: usize| service.client().post(service.url("/echo")).body(vec![b'a'; size]).send().await;
+    let largest = post(64 * 1024).await?;
+    assert_eq!(largest.status(), 200);
+    assert_eq!(largest.bytes().await?.len(), 64 * 1024);
+    let larger = post(64 * 1024 + 1).await?;
+    assert_eq!(larger.status(), 413);
+    assert_eq!(larger.headers()["content-type"], "application/problem+json");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_announced_body_over_the_limit_is_refused_before_it_is_sent() -> Result<()> {
+    let service = drill::builder()?.env(BODY_LIMIT, "64KiB").start().await?;
+    let mut connection = Connection::open(service.port()).await?;
+    let head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 1000000000\r\n\r\n";
+    connection.send(head).await?;
+    let response = connection.response().await?;
+    assert_eq!(response.status, 413, "not 100: {}", response.text());
+    connection.closed(SOON).await
+}
+
+#[tokio::test]
+async fn a_chunked_body_over_the_limit_is_answered_413_and_not_kept_in_memory() -> Result<()> {
+    let service = drill::builder()?.env(BODY_LIMIT, "64KiB").start().await?;
+    let process = service.process()?;
+    let before = process.rss_bytes()?;
+    let upload = async || -> Result<()> {
+        let mut connection = Connection::open(service.port()).await?;
+        connection.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
+        let chunk = format!("10000\r\n{}\r\n", "a".repeat(0x10000));
+        // 64 MiB at most; the server answers long before and stops reading.
+        for _ in 0..1000 {
+            if connection.send(&chunk).await.is_err() {
+                break;
+            }
+            if connection.has_received() {
+                break;
+            }
+        }
+        let response = connection.response().await?;
+        ensure!(response.status == 413, "{} {}", response.status, response.text());
+        connection.closed(SOON).await
+    };
+    try_join_all((0..20).map(|_| upload())).await?;
+    let grown = process.rss_bytes()?.saturating_sub(before);
+    assert!(grown < 24 << 20, "20 uploads that were refused cost {} KiB", grown / 1024);
+    Ok(())
+}
+
+#[tokio::test]
+async fn malformed_requests_are_answered_400_and_the_connection_is_closed() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let malformed: &[&[u8]] = &[
+        b"GARBAGE\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /hello\r\n\r\n",
+        b"GET /hello HTTP/9.9\r\n\r\n",
+        b"GET /hello HTTP/1.1\r\nno colon here\r\n\r\n",
+        b"GET /hello HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+        b"GET /he llo HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: nine\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n",
+    ];
+    for request in malformed {
+        let shown = String::from_utf8_lossy(request).into_owned();
+        let mut connection = Connection::open(service.port()).await?;
+        connection.send(request).await?;
+        let response = connection.response().await.with_context(|| shown.clone())?;
+        ensure!(response.status == 400, "{shown:?} was answered {}", response.status);
+        connection.closed(SOON).await.with_context(|| shown.clone())?;
+    }
+    let polite = service.client().get(service.url("/hello")).send().await?;
+    assert_eq!(polite.status(), 200, "the service goes on");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_head_over_the_limit_is_answered_431() -> Result<()> {
+    let service = drill::builder()?.env("COVET_HTTP__HEAD_LIMIT", "16KiB").start().await?;
+    let request =
+        |size: usize| format!("GET /hello HTTP/1.1\r\nHost: localhost\r\nX-Big: {}\r\n\r\n", "a".repeat(size));
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send(request(8 * 1024)).await?;
+    assert_eq!(connection.response().await?.status, 200);
+    connection.send(request(32 * 1024)).await?;
+    assert_eq!(connection.response().await?.status, 431);
+    connection.closed(SOON).await
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let mut connection = Connection::open(service.port()).await?;
+    let request = |number: u32| {
+        let body = format!("request {number}");
+        format!("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let requests: String = (0..200).map(request).collect();
+    connection.send(requests).await?;
+    for number in 0..200 {
+        let response = connection.response().await?;
+        assert_eq!((response.status, response.text()), (200, format!("request {number}")));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn http2_without_tls_serves_more_requests_at_once_than_it_allows_streams() -> Result<()> {
+    let service = drill::builder()?.env("COVET_HTTP__HTTP2_MAX_STREAMS", "20").start().await?;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build()?;
+    let requests = (0..500).map(|number| client.post(service.url("/echo")).body(number.to_string()).send());
+    for (number, response) in try_join_all(requests).await?.into_iter().enumerate() {
+        assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
+        assert_eq!(response.text().await?, number.to_string());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_connection_more_than_allowed_is_answered_503_until_another_one_leaves() -> Result<()> {
+    let service = drill::builder()?.env("COVET_HTTP__MAX_CONNECTIONS", "10").start().await?;
+    // The connection of the readiness probe may still be counted.
+    let mut open = Vec::new();
+    let mut refused = wait_until("a refusal", SOON, async || {
+        let mut connection = Connection::open(service.port()).await.map_err(|error| format!("{error:#}"))?;
+        connection.send_get("/hello").await.map_err(|error| format!("{error:#}"))?;
+        match connection.response().await {
+            Ok(response) if response.status == 503 => Ok((connection, response)),
+            Ok(response) => {
+                open.push(connection);
+                Err(format!("{} after {} connections", response.status, open.len()))
+            }
+            Err(error) => Err(format!("{error:#}")),
+        }
+    })
+    .await?;
+    assert!(open.len() <= 10, "{} were let in", open.len());
+    assert!(refused.1.header("retry-after").is_some());
+    refused.0.closed(SOON).await?;
+    open.clear();
+    wait_until("a place to be free", SOON, async || match service.client().get(service.url("/hello")).send().await {
+        Ok(response) if response.status() == 200 => Ok(()),
+        Ok(response) => Err(response.status().to_string()),
+        Err(error) => Err(error.to_string()),
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn more_requests_than_may_wait_are_answered_503_with_retry_after() -> Result<()> {
+    let service = drill::builder()?
+        .env("COVET_HTTP__MAX_IN_FLIGHT", "4")
+        .env("COVET_HTTP__QUEUE_LIMIT", "4")
+        .env("COVET_HTTP__QUEUE_TIMEOUT", "30s")
+        .start()
+        .await?;
+    let get = async || service.client().get(service.url("/slow?ms=1500")).send().await;
+    let responses = try_join_all((0..40).map(|_| get())).await?;
+    let served = responses.iter().filter(|response| response.status() == 200).count();
+    let shed: Vec<_> = responses.iter().filter(|response| response.status() == 503).collect();
+    assert_eq!(served + shed.len(), 40);
+    assert!((4..=12).contains(&served), "{served} were served");
+    assert!(shed.iter().all(|response| response.headers().contains_key("retry-after")));
+    wait_until("the queue to be empty again", SOON, async || {
+        let metrics = service.metrics().await.map_err(|error| error.to_string())?;
+        let depth = metrics.lines().find(|line| line.starts_with("app_requests_queue_depth ")).unwrap_or_default();
+        if depth.ends_with(" 0") { Ok(()) } else { Err(depth.to_owned()) }
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_panicking_handler_is_answered_500_and_leaves_a_trace_in_the_log() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send_get("/panic").await?;
+    let response = connection.response().await?;
+    assert_eq!((response.status, response.header("content-type")), (500, Some("application/problem+json")));
+    let problem: Value = serde_json::from_str(&response.text())?;
+    let request_id = problem["request_id"].as_str().context("request_id")?;
+    assert_eq!(response.header("x-request-id"), Some(request_id));
+    assert!(!response.text().contains("on purpose"), "the client learns nothing about the inside: {problem}");
+    connection.send_get("/hello").await?;
+    assert_eq!(connection.response().await?.status, 200, "the same connection goes on");
+
+    let process = service.process()?;
+    let logged = wait_until("the panic in the log", SOON, async || {
+        let lines = process.lines().into_iter();
+        let mut lines = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        lines.find(|line| line["level"] == "ERROR" && line["request_id"] == request_id).ok_or("not there")
+    })
+    .await?;
+    let text = logged.to_string();
+    assert!(text.contains("on purpose") && text.contains("drill-service"), "message and backtrace: {text}");
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! The sixty documented metrics: all there before traffic, exact under traffic, bounded under abuse.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use covet_system_tests::exposition::Exposition;
+use covet_system_tests::raw_http::Connection;
+use covet_system_tests::{SOON, drill};
+use covet_testkit::{Prometheus, Service, find_program, wait_until};
+use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite::Message;
+
+/// Name and type as documented; an info metric is exposed as a gauge of 1.
+const DOCUMENTED: [(&str, &str); 60] = [
+    ("http_requests_total", "counter"),
+    ("http_request_duration_seconds", "histogram"),
+    ("http_request_size_bytes", "summary"),
+    ("http_response_size_bytes", "summary"),
+    ("http_requests_in_progress", "gauge"),
+    ("http_exceptions_total", "counter"),
+    ("http_4xx_responses", "counter"),
+    ("http_5xx_responses", "counter"),
+    ("http_request_duration_summary", "summary"),
+    ("websocket_connections_total", "gauge"),
+    ("websocket_messages_sent", "counter"),
+    ("websocket_messages_received", "counter"),
+    ("http_requests_by_user_agent", "counter"),
+    ("db_queries_total", "counter"),
+    ("db_query_duration_seconds", "histogram"),
+    ("db_connections_active", "gauge"),
+    ("db_connections_idle", "gauge"),
+    ("db_connection_pool_size", "gauge"),
+    ("db_connection_pool_overflow", "gauge"),
+    ("db_transaction_duration_seconds", "histogram"),
+    ("db_transactions_total", "counter"),
+    ("db_deadlocks_total", "counter"),
+    ("db_rows_affected", "counter"),
+    ("db_cache_hits", "counter"),
+    ("db_cache_misses", "counter"),
+    ("db_connection_errors", "counter"),
+    ("db_query_errors", "counter"),
+    ("db_slow_queries_total", "counter"),
+    ("cache_hits_total", "counter"),
+    ("cache_misses_total", "counter"),
+    ("cache_evictions_total", "counter"),
+    ("cache_size_bytes", "gauge"),
+    ("cache_keys_total", "gauge"),
+    ("cache_operation_duration_seconds", "histogram"),
+    ("cache_connection_errors", "counter"),
+    ("cache_memory_usage_bytes", "gauge"),
+    ("cache_ttl_seconds", "histogram"),
+    ("cache_hit_ratio", "gauge"),
+    ("system_cpu_usage_percent", "gauge"),
+    ("system_memory_usage_bytes", "gauge"),
+    ("system_disk_usage_bytes", "gauge"),
+    ("system_network_bytes_sent", "counter"),
+    ("system_network_bytes_received", "counter"),
+    ("process_cpu_usage_percent", "gauge"),
+    ("process_memory_usage_bytes", "gauge"),
+    ("process_open_file_descriptors", "gauge"),
+    ("process_threads_total", "gauge"),
+    ("process_start_time_seconds", "gauge"),
+    ("system_load_average", "gauge"),
+    ("garbage_collection_duration_seconds", "histogram"),
+    ("app_info", "gauge"),
+    ("app_uptime_seconds", "gauge"),
+    ("app_requests_queue_depth", "gauge"),
+    ("app_workers_total", "gauge"),
+    ("app_background_tasks_total", "gauge"),
+    ("app_background_task_duration_seconds", "histogram"),
+    ("app_rate_limit_exceeded", "counter"),
+    ("app_auth_attempts_total", "counter"),
+    ("app_auth_failures_total", "counter"),
+    ("app_version_info", "gauge"),
+];
+
+/// Lints of `promtool check metrics` that the documented names earn, one a line. A new lint fails, and so does one that has gone.
+const ACCEPTED_LINTS: &str = include_str!("../promtool-accepted-lints.txt");
+
+async fn scrape(service: &Service) -> Result<Exposition> {
+    Exposition::parse(&service.metrics().await?)
+}
+
+/// Scrapes until `condition` holds: a response reaches the client before the service has counted it.
+async fn scrape_until(service: &Service, what: &str, condition: impl Fn(&Exposition) -> bool) -> Result<Exposition> {
+    let scraped = wait_until(what, SOON, async || {
+        let text = service.metrics().await.map_err(|error| error.to_string())?;
+        let exposition = Exposition::parse(&text).map_err(|error| error.to_string())?;
+        if condition(&exposition) { Ok(exposition) } else { Err(text) }
+    });
+    Ok(scraped.await?)
+}
+
+#[tokio::test]
+async fn all_sixty_documented_names_have_help_and_type_before_any_traffic() -> Result<()> {
+    let service = Service::start().await?;
+    let response = service.client().get(service.operator_url("/metrics")).send().await?;
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let exposition = Exposition::parse(&response.text().await?)?;
+    for (name, kind) in DOCUMENTED {
+        assert_eq!(exposition.types.get(name).map(String::as_str), Some(kind), "{name}");
+        assert!(exposition.helps.get(name).is_some_and(|help| !help.is_empty()), "{name} has no HELP");
+    }
+    assert_eq!(service.client().get(service.url("/metrics")).send().await?.status(), 404, "not on the API's port");
+    Ok(())
+}
+
+#[tokio::test]
+async fn promtool_finds_exactly_the_accepted_lints() -> Result<()> {
+    let service = Service::start().await?;
+    let metrics = service.metrics().await?;
+    let output = tokio::task::spawn_blocking(move || -> Result<_> {
+        let mut promtool = Command::new(find_program("promtool", "prometheus")?);
+        promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = promtool.spawn()?;
+        std::io::Write::write_all(&mut child.stdin.take().context("stdin")?, metrics.as_bytes())?;
+        Ok(child.wait_with_output()?)
+    })
+    .await??;
+    let text = String::from_utf8(output.stderr)? + &String::from_utf8(output.stdout)?;
+    ensure!(matches!(output.status.code(), Some(0 | 3)), "promtool cannot read it: {text}");
+    let found: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    let accepted = ACCEPTED_LINTS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert_eq!(found.difference(&accepted).collect::<Vec<_>>(), Vec::<&&str>::new(), "new lints");
+    assert_eq!(accepted.difference(&found).collect::<Vec<_>>(), Vec::<&&str>::new(), "lints that have gone");
+    Ok(())
+}
+
+#[tokio::test]
+async fn ten_thousand_random_paths_add_one_label_value() -> Result<()> {
+    let service = Service::builder().env("LOG_LEVEL", "warn").start().await?;
+    let before = scrape(&service).await?;
+    let mut connection = Connection::open(service.port()).await?;
+    for batch in 0..100 {
+        let requests: String = (0..100)
+            .map(|number| format!("GET /{batch}/{number:x}-{} HTTP/1.1\r\nHost: localhost\r\n\r\n", number * 7919))
+            .collect();
+        connection.send(requests).await?;
+        for _ in 0..100 {
+            assert_eq!(connection.response().await?.status, 404);
+        }
+    }
+    let counted = |exposition: &Exposition| exposition.sum("http_requests_total", &[("status", "404")]);
+    let after = scrape_until(&service, "10 000 counted requests", |now| counted(now) >= 10_000.0).await?;
+    assert_eq!(counted(&after), 10_000.0);
+    let added: Vec<_> =
+        after.values_of("endpoint").difference(&before.values_of("endpoint")).copied().collect::<Vec<_>>();
+    assert_eq!(added.len(), 1, "{added:?}");
+    assert_eq!(after.sum("http_requests_total", &[("endpoint", added[0])]), 10_000.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn unknown_methods_add_one_label_value() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let before = scrape(&service).await?;
+    let mut connection = Connection::open(service.port()).await?;
+    for number in 0..100 {
+        connection.send(format!("METHOD{number} /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")).await?;
+        assert_eq!(connection.response().await?.status, 405);
+    }
+    let counted = |now: &Exposition| now.sum("http_requests_total", &[("status", "405")]);
+    let after = scrape_until(&service, "100 counted requests", |now| counted(now) >= 100.0).await?;
+    let added = after.values_of("method").difference(&before.values_of("method")).count();
+    assert!(added <= 1, "{:?}", after.values_of("method"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn mixed_requests_are_counted_exactly() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let before = scrape(&service).await?;
+    let mut connection = Connection::open(service.port()).await?;
+    for (path, status, times) in [("/hello", 200, 7), ("/nowhere", 404, 5), ("/fail", 500, 3), ("/panic", 500, 2)] {
+        for _ in 0..times {
+            connection.send_get(path).await?;
+            assert_eq!(connection.response().await?.status, status, "{path}");
+        }
+    }
+    let upload = vec![b'x'; 10_000];
+    for _ in 0..4 {
+        let response = service.client().post(service.url("/echo")).body(upload.clone()).send().await?;
+        assert_eq!(response.bytes().await?.len(), 10_000);
+    }
+    let total = |now: &Exposition| now.sum("http_requests_total", &[]) - before.sum("http_requests_total", &[]);
+    let now = scrape_until(&service, "21 counted requests", |now| total(now) >= 21.0).await?;
+    assert_eq!(total(&now), 21.0);
+
+    let get = |name: &str, endpoint: &str, more: &[(&str, &str)]| {
+        let mut labels = vec![("method", "GET"), ("endpoint", endpoint)];
+        labels.extend(more);
+        now.sum(name, &labels)
+    };
+    assert_eq!(get("http_requests_total", "/hello", &[("status", "200")]), 7.0);
+    assert_eq!(get("http_requests_total", "/fail", &[("status", "500")]), 3.0);
+    assert_eq!(get("http_requests_total", "/panic", &[("status", "500")]), 2.0);
+    assert_eq!(now.sum("http_requests_total", &[("method", "POST"), ("endpoint", "/echo"), ("status", "200")]), 4.0);
+    assert_eq!(now.sum("http_requests_total", &[("status", "404")]), 5.0);
+    assert_eq!(now.sum("http_4xx_responses", &[("status", "404")]), 5.0);
+    assert_eq!(now.sum("http_4xx_responses", &[]), 5.0);
+    assert_eq!(get("http_5xx_responses", "/fail", &[("status", "500")]), 3.0);
+    assert_eq!(now.sum("http_5xx_responses", &[]), 5.0);
+    assert_eq!(get("http_exceptions_total", "/panic", &[]), 2.0);
+    assert_eq!(now.sum("http_exceptions_total", &[("endpoint", "/hello")]), 0.0);
+    for family in ["http_request_duration_seconds", "http_request_duration_summary", "http_response_size_bytes"] {
+        assert_eq!(get(&format!("{family}_count"), "/hello", &[]), 7.0, "{family}");
+    }
+    assert_eq!(get("http_response_size_bytes_sum", "/hello", &[]), 7.0 * "hello".len() as f64);
+    let echo = [("method", "POST"), ("endpoint", "/echo")];
+    assert_eq!(now.sum("http_request_size_bytes_sum", &echo), 40_000.0);
+    assert_eq!(now.sum("http_request_size_bytes_count", &echo), 4.0);
+    assert_eq!(now.sum("http_requests_in_progress", &[]), 0.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn durations_fall_into_the_documented_buckets() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let response = service.client().get(service.url("/slow?ms=30")).send().await?;
+    assert_eq!(response.status(), 200);
+    let bucket = "http_request_duration_seconds_bucket";
+    let slow = [("endpoint", "/slow")];
+    let now = scrape_until(&service, "a counted request", |now| now.sum(bucket, &slow) > 0.0).await?;
+    let bounds: Vec<&str> = now.matching(bucket, &slow).map(|sample| sample.labels["le"].as_str()).collect();
+    assert_eq!(bounds, ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf"]);
+    let counts: Vec<f64> = now.matching(bucket, &slow).map(|sample| sample.value).collect();
+    assert!(counts.is_sorted(), "cumulative: {counts:?}");
+    assert_eq!((counts[2], counts[11]), (0.0, 1.0), "30 ms are more than 0.025 s: {counts:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_body_is_not_in_progress_for_ever() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let in_progress = |now: &Exposition| now.sum("http_requests_in_progress", &[("endpoint", "/echo")]);
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\npart").await?;
+    scrape_until(&service, "the upload to be in progress", |now| in_progress(now) == 1.0).await?;
+    drop(connection);
+    scrape_until(&service, "nothing to be in progress", |now| in_progress(now) == 0.0).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn websocket_connections_and_messages_are_counted() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let url = service.url("/ws/echo").replace("http://", "ws://");
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await?;
+    for _ in 0..3 {
+        socket.send(Message::text("hello")).await?;
+        socket.next().await.context("an echo")??;
+    }
+    let endpoint = [("endpoint", "/ws/echo")];
+    let now = scrape_until(&service, "three messages each way", |now| {
+        now.sum("websocket_messages_sent", &endpoint) == 3.0 && now.sum("websocket_messages_received", &endpoint) == 3.0
+    });
+    assert_eq!(now.await?.sum("websocket_connections_total", &[]), 1.0);
+    socket.close(None).await?;
+    while socket.next().await.is_some() {}
+    scrape_until(&service, "no connection", |now| now.sum("websocket_connections_total", &[]) == 0.0).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn process_metrics_agree_with_the_kernel() -> Result<()> {
+    let service = Service::start().await?;
+    let process = service.process()?;
+    let now = scrape(&service).await?;
+    let files = std::fs::read_dir(format!("/proc/{}/fd", process.pid()))?.count();
+    let counted = now.sum("process_open_file_descriptors", &[]);
+    assert!((counted - files as f64).abs() <= 3.0, "{counted} counted, {files} there");
+    let resident = process.rss_bytes()? as f64;
+    let counted = now.sum("process_memory_usage_bytes", &[("type", "rss")]);
+    assert!((counted - resident).abs() < resident / 5.0, "{counted} counted, {resident} there");
+    assert_eq!(now.sum("app_info", &[("name", "covet"), ("environment", "development")]), 1.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn network_counters_follow_the_traffic() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let sent = |now: &Exposition| now.sum("system_network_bytes_sent", &[("interface", "lo")]);
+    let before = scrape(&service).await?;
+    let upload = vec![b'x'; 10 << 20];
+    let response = service.client().post(service.url("/echo")).body(upload).send().await?;
+    assert_eq!(response.bytes().await?.len(), 10 << 20);
+    scrape_until(&service, "20 MiB more", |now| sent(now) - sent(&before) >= f64::from(20 << 20)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_real_prometheus_scrapes_it() -> Result<()> {
+    let service = Service::start().await?;
+    let prometheus = Prometheus::scraping(&format!("127.0.0.1:{}", service.operator_port())).await?;
+    for query in ["up{job=\"covet\"} == 1", "app_version_info", "rate(http_5xx_responses[5m]) or vector(0)"] {
+        wait_until(format!("a result of {query}"), Duration::from_secs(60), async || {
+            let result = prometheus.query(query).await.map_err(|error| error.to_string())?;
+            if result.is_empty() { Err("nothing".to_owned()) } else { Ok(()) }
+        })
+        .await?;
+    }
+    Ok(())
+}
