@@ -4,10 +4,12 @@
 //! derive cannot see which crate its user depends on: the first writes paths into `covet_core`, the second (re-exported by
 //! the `covet` crate under the same name) writes paths into `covet`.
 //!
-//! `settings.rs` is the section derive, `choices.rs` the enum derive, `attributes.rs` what both read from the source.
+//! `settings.rs` is the section derive, `choices.rs` the enum derive, `attributes.rs` what both read from the source,
+//! `routes.rs` the macro behind `covet_http::routes!`.
 
 mod attributes;
 mod choices;
+mod routes;
 mod settings;
 
 use proc_macro::TokenStream;
@@ -48,6 +50,14 @@ pub fn setting_value(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(CovetSettingValue, attributes(settings, setting))]
 pub fn covet_setting_value(input: TokenStream) -> TokenStream {
     expand(&parse_macro_input!(input as DeriveInput), parse_quote!(::covet), choices::expand)
+}
+
+/// What `covet_http::routes!` hands its handlers to. Not for direct use.
+#[doc(hidden)]
+#[proc_macro]
+pub fn routes(input: TokenStream) -> TokenStream {
+    let handlers = parse_macro_input!(input as routes::Handlers);
+    routes::expand(&handlers).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 type Expansion = fn(&DeriveInput, Path) -> syn::Result<proc_macro2::TokenStream>;

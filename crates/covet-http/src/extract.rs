@@ -1,0 +1,90 @@
+//! Extractors: axum's, with rejections as problem details, and what the pipeline knows of a request.
+
+use std::net::IpAddr;
+
+use axum::extract::{FromRequest, FromRequestParts, Request, rejection};
+use axum::response::{IntoResponse, Response};
+use covet_core::problem::Problem;
+use covet_telemetry::request;
+use http::request::Parts;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+/// A JSON body, in or out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Json<T>(pub T);
+
+/// The parameters of the path.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<T>(pub T);
+
+/// The query string.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<T>(pub T);
+
+/// The client's address: the peer's, or what a trusted proxy says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        match axum::Json::<T>::from_request(request, state).await {
+            Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Error::new(json_problem(&rejection))),
+        }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            // A path that does not parse names nothing that exists.
+            Err(rejection) if rejection.status().is_client_error() => {
+                Err(Error::not_found().detail(rejection.body_text()))
+            }
+            Err(rejection) => Err(Error::internal(rejection)),
+        }
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Error::bad_request(rejection.body_text())),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Error;
+
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Error> {
+        request::current(|scope| Self(scope.client())).ok_or_else(outside_pipeline)
+    }
+}
+
+fn outside_pipeline() -> Error {
+    Error::new(Problem::new(500).detail("This extractor works inside Covet's pipeline only."))
+}
+
+fn json_problem(rejection: &rejection::JsonRejection) -> Problem {
+    // axum says 422 for JSON of the wrong shape, 400 for text that is not JSON, 415 for another content type,
+    // 413 for a body over the limit.
+    Problem::new(rejection.status().as_u16()).detail(rejection.body_text())
+}

@@ -1,0 +1,52 @@
+//! HTTP: the listener, the pipeline that every request passes, routes, health endpoints, WebSockets and the
+//! operator's port.
+//!
+//! | you want | look in |
+//! |---|---|
+//! | accept loops, connection timers, TLS | [`listener`] |
+//! | what happens to every request, in order | [`pipeline`] |
+//! | routes and handlers | [`routing`], [`extract`] |
+//! | an error as a response | [`Error`] |
+//! | `/health…` | [`health`] |
+//! | WebSockets | [`ws`] |
+//! | port 9090 | [`operator`] |
+//!
+//! axum enters Covet here, and only here: other crates take it from [`axum`].
+
+pub use axum;
+
+pub mod client_address;
+mod error;
+pub mod extract;
+pub mod health;
+pub mod listener;
+pub mod metrics;
+pub mod operator;
+pub mod pipeline;
+pub mod routing;
+pub mod settings;
+pub mod ws;
+
+pub use error::{Error, Result};
+pub use extract::{ClientAddress, Json, Path, Query};
+pub use routing::Router;
+
+/// What `routes!` expands to. Not for direct use.
+#[doc(hidden)]
+pub mod __private {
+    pub use covet_macros::routes;
+
+    pub use crate::routing::documented;
+}
+
+/// Handlers that carry their own path, method and description from `#[utoipa::path]`.
+///
+/// ```ignore
+/// Router::new().routes(routes![notes::list, notes::create])
+/// ```
+#[macro_export]
+macro_rules! routes {
+    ($($handlers:tt)*) => {
+        $crate::__private::routes!($crate; $($handlers)*)
+    };
+}

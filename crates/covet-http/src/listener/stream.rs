@@ -1,0 +1,93 @@
+//! A connection's bytes, plain or TLS, with notes for the timers.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::ConnectionWatch;
+
+pub(super) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+pub(super) struct Stream {
+    transport: Transport,
+    watch: Arc<ConnectionWatch>,
+}
+
+impl Stream {
+    pub(super) fn new(transport: Transport, watch: Arc<ConnectionWatch>) -> Self {
+        Self { transport, watch }
+    }
+
+    /// Sends what fits into the socket's buffer at once; for a last word before closing.
+    pub(super) fn try_last_word(&self, text: &[u8]) {
+        if let Transport::Plain(stream) = &self.transport {
+            // Whoever does not take it closes without it.
+            let _ = stream.try_write(text);
+        }
+    }
+}
+
+macro_rules! on_transport {
+    ($self:ident, $method:ident $(, $argument:expr)*) => {
+        match &mut $self.transport {
+            Transport::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Transport::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = ready!(on_transport!(self, poll_read, context, buffer));
+        if buffer.filled().len() > before {
+            self.watch.received();
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = on_transport!(self, poll_write, context, bytes);
+        self.watch.sent(result.is_pending());
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = on_transport!(self, poll_write_vectored, context, slices);
+        self.watch.sent(result.is_pending());
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_transport!(self, poll_flush, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_transport!(self, poll_shutdown, context)
+    }
+}

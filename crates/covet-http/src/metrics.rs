@@ -1,0 +1,93 @@
+//! What is counted of every request, and how it costs next to nothing.
+//!
+//! Each route has its cells from the moment the router is finished; a request adds to them through the number
+//! that its handler's stamp set. Names and labels appear only when somebody scrapes ([`collector`](self)).
+
+mod collector;
+mod connections;
+mod route;
+mod user_agent;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use covet_telemetry::metrics::Registry;
+use covet_telemetry::metrics::shard::Cells;
+use http::Method;
+
+pub use connections::ConnectionMetrics;
+pub use route::RouteMetrics;
+pub use user_agent::{UserAgent, UserAgentCache};
+
+/// The endpoint of a request that no route serves: one value, whatever the path.
+pub const UNMATCHED: &str = "unmatched";
+
+/// The HTTP metrics of the process. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct HttpMetrics {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Index 0 is [`UNMATCHED`].
+    routes: Mutex<Vec<Arc<RouteMetrics>>>,
+    user_agents: Cells,
+    exceptions: Mutex<BTreeMap<Exception, u64>>,
+    connections: ConnectionMetrics,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Exception {
+    endpoint: String,
+    method: &'static str,
+    kind: &'static str,
+}
+
+impl HttpMetrics {
+    /// The HTTP metrics, shown by `registry`.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        let shared = Arc::new(Shared {
+            routes: Mutex::new(vec![Arc::new(RouteMetrics::new(0, UNMATCHED))]),
+            user_agents: Cells::new(UserAgent::ALL.len()),
+            exceptions: Mutex::default(),
+            connections: ConnectionMetrics::default(),
+        });
+        registry.declare_all(connections::ALL);
+        registry.register(Arc::new(collector::HttpCollector(Arc::clone(&shared))));
+        Self { shared }
+    }
+
+    /// The cells of a path; the same for the same path.
+    pub(crate) fn route(&self, endpoint: &str) -> Arc<RouteMetrics> {
+        let mut routes = self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = routes.iter().find(|route| route.endpoint() == endpoint) {
+            return Arc::clone(known);
+        }
+        let index = u32::try_from(routes.len()).unwrap_or(0);
+        let route = Arc::new(RouteMetrics::new(index, endpoint));
+        routes.push(Arc::clone(&route));
+        route
+    }
+
+    /// All cells by their index, for a pipeline to keep.
+    pub(crate) fn routes(&self) -> Arc<[Arc<RouteMetrics>]> {
+        self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner).clone().into()
+    }
+
+    pub(crate) fn count_user_agent(&self, user_agent: UserAgent) {
+        self.shared.user_agents.add(user_agent as usize, 1);
+    }
+
+    pub(crate) fn count_exception(&self, endpoint: &str, method: &Method, kind: &'static str) {
+        let exception = Exception { endpoint: endpoint.to_owned(), method: route::method_label(method), kind };
+        let mut exceptions = self.shared.exceptions.lock().unwrap_or_else(PoisonError::into_inner);
+        *exceptions.entry(exception).or_default() += 1;
+    }
+
+    /// Where the listener counts connections.
+    #[must_use]
+    pub fn connections(&self) -> &ConnectionMetrics {
+        &self.shared.connections
+    }
+}

@@ -1,0 +1,118 @@
+//! Bodies: the limit on the way in, the count on the way out.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, HttpBody};
+use axum::response::{IntoResponse, Response};
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::exchange::Exchange;
+use crate::Error;
+
+/// How much of a request's body has arrived.
+#[derive(Debug, Default)]
+pub(super) struct Arrival {
+    pub(super) bytes: AtomicU64,
+    pub(super) complete: AtomicBool,
+}
+
+pin_project! {
+    /// A request's body that notes what arrived.
+    pub(super) struct ArrivingBody<B> {
+        #[pin]
+        body: B,
+        arrival: Arc<Arrival>,
+    }
+}
+
+impl<B> ArrivingBody<B> {
+    pub(super) fn new(body: B, arrival: Arc<Arrival>) -> Self {
+        Self { body, arrival }
+    }
+}
+
+impl<B: HttpBody<Data = Bytes>> HttpBody for ArrivingBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Buf::remaining);
+                this.arrival.bytes.fetch_add(length as u64, Ordering::Relaxed);
+            }
+            Some(Err(_)) => {}
+            None => this.arrival.complete.store(true, Ordering::Relaxed),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+pin_project! {
+    /// A response's body of unknown length: the exchange ends with it, or when the client goes away.
+    pub(super) struct DepartingBody {
+        #[pin]
+        body: Body,
+        exchange: Exchange,
+        bytes: u64,
+        status: StatusCode,
+    }
+}
+
+impl DepartingBody {
+    pub(super) fn new(body: Body, exchange: Exchange, status: StatusCode) -> Self {
+        Self { body, exchange, bytes: 0, status }
+    }
+}
+
+impl HttpBody for DepartingBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                *this.bytes += frame.data_ref().map_or(0, Buf::remaining) as u64;
+                this.exchange.departed(*this.bytes);
+            }
+            Some(Err(error)) => {
+                tracing::error!(error = error as &(dyn std::error::Error + 'static), "response body failed");
+                this.exchange.finish(*this.status, *this.bytes);
+            }
+            None => this.exchange.finish(*this.status, *this.bytes),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+pub(super) fn too_large(limit: usize) -> Response {
+    Error::status(StatusCode::PAYLOAD_TOO_LARGE)
+        .detail(format!("The body is larger than the {limit} bytes that are accepted."))
+        .into_response()
+}

@@ -1,0 +1,223 @@
+//! One request and its response, from the first byte to the count: what is kept to finish it, and finishing it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::response::Response;
+use covet_core::lifecycle::Phase;
+use covet_telemetry::logging::access::{self, AccessLine};
+use covet_telemetry::request::RequestScope;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use http_body_util::Limited;
+
+use super::body::{Arrival, ArrivingBody, DepartingBody};
+use super::{Peer, Pipeline, X_REQUEST_ID, compression};
+use crate::error::ExceptionType;
+use crate::listener::ConnectionWatch;
+
+/// Nginx's code for a client that went away before its answer; it appears in the log and metrics, never on the wire.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What is kept of a request until its response is out.
+pub(super) struct Exchange {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) admitted: bool,
+    scope: Arc<RequestScope>,
+    watch: Arc<ConnectionWatch>,
+    started: Instant,
+    started_unix_millis: u64,
+    method: Method,
+    path: Option<PathAndQuery>,
+    version: Version,
+    client: IpAddr,
+    https: bool,
+    user_agent: Option<HeaderValue>,
+    accept_encoding: Option<HeaderValue>,
+    origin: Option<HeaderValue>,
+    arrival: Option<Arc<Arrival>>,
+    /// Of a response whose body is on its way.
+    departing: Option<(StatusCode, u64)>,
+    finished: bool,
+}
+
+impl Exchange {
+    pub(super) fn new<B>(
+        pipeline: Arc<Pipeline>,
+        request: &Request<B>,
+        scope: Arc<RequestScope>,
+        peer: &Peer,
+        https: bool,
+        started_unix_millis: u64,
+    ) -> Self {
+        let headers = request.headers();
+        let accept_encoding = match pipeline.compression {
+            true => headers.get(header::ACCEPT_ENCODING).filter(|value| compression::accepts_gzip(value)).cloned(),
+            false => None,
+        };
+        let origin = pipeline.cors.as_ref().and_then(|_| headers.get(header::ORIGIN).cloned());
+        Self {
+            admitted: false,
+            watch: Arc::clone(&peer.watch),
+            started: pipeline.clock.monotonic(),
+            started_unix_millis,
+            method: request.method().clone(),
+            path: request.uri().path_and_query().cloned(),
+            version: request.version(),
+            client: scope.client(),
+            https,
+            user_agent: headers.get(header::USER_AGENT).cloned(),
+            accept_encoding,
+            origin,
+            arrival: None,
+            departing: None,
+            finished: false,
+            scope,
+            pipeline,
+        }
+    }
+
+    /// Puts limit and count around the request's body. A request without one costs nothing.
+    pub(super) fn take_body<B>(&mut self, request: Request<B>, has_body: bool, limit: usize) -> Request<Body>
+    where
+        B: HttpBody<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        if !has_body {
+            return request.map(|_| Body::empty());
+        }
+        let arrival = Arc::<Arrival>::default();
+        self.arrival = Some(Arc::clone(&arrival));
+        request.map(|body| Body::new(ArrivingBody::new(Limited::new(body, limit), arrival)))
+    }
+
+    /// Whether all of the request has been read.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.arrival.as_ref().is_none_or(|arrival| arrival.complete.load(Ordering::Relaxed))
+    }
+
+    /// Makes the handler's response ready to go out, and finishes the exchange when its length is known.
+    pub(super) fn respond(mut self, mut response: Response) -> Response {
+        let status = response.status();
+        if status.is_server_error() {
+            self.count_exception(&response);
+        }
+        if let Some(accept_encoding) = self.accept_encoding.take() {
+            response = compression::compress(accept_encoding, response);
+        }
+        if let (Some(origin), Some(cors)) = (self.origin.take(), &self.pipeline.cors) {
+            response = cors.allow(origin, response);
+        }
+        let headers = response.headers_mut();
+        self.pipeline.security_headers.add(headers, self.https);
+        if let Ok(id) = HeaderValue::from_str(self.scope.id().as_str()) {
+            headers.insert(X_REQUEST_ID, id);
+        }
+        let is_http1 = self.version < Version::HTTP_2;
+        let leaving = self.watch.should_close() || self.pipeline.lifecycle.phase() >= Phase::Draining;
+        if is_http1 && leaving && status != StatusCode::SWITCHING_PROTOCOLS {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        match response.body().size_hint().exact() {
+            Some(bytes) => {
+                self.finish(status, bytes);
+                response
+            }
+            None => {
+                self.departing = Some((status, 0));
+                response.map(|body| Body::new(DepartingBody::new(body, self, status)))
+            }
+        }
+    }
+
+    /// Notes how much of the body is out.
+    pub(super) fn departed(&mut self, bytes: u64) {
+        if let Some((_, departed)) = &mut self.departing {
+            *departed = bytes;
+        }
+    }
+
+    /// Counts, logs and gives the place back. Happens once; later calls do nothing.
+    pub(super) fn finish(&mut self, status: StatusCode, response_bytes: u64) {
+        self.finish_with(status.as_u16(), response_bytes);
+    }
+
+    fn finish_with(&mut self, status: u16, response_bytes: u64) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        if self.admitted {
+            self.pipeline.admission.leave();
+        }
+        self.watch.request_finished();
+        let duration = self.pipeline.clock.monotonic().duration_since(self.started);
+        let request_bytes = self.arrival.as_ref().map_or(0, |arrival| arrival.bytes.load(Ordering::Relaxed));
+        let route = self.route();
+        route.finished(&self.method, status, duration, request_bytes, response_bytes);
+        access::write(&AccessLine {
+            unix_millis: self.started_unix_millis + u64::try_from(duration.as_millis()).unwrap_or(0),
+            method: self.method.as_str(),
+            route: route.endpoint(),
+            path: self.path(),
+            status,
+            duration,
+            request_bytes,
+            response_bytes,
+            request_id: self.scope.id().as_str(),
+            user_id: self.scope.user(),
+            ip_address: self.client,
+            user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default(),
+            protocol: protocol(self.version),
+        });
+    }
+
+    fn path(&self) -> &str {
+        self.path.as_ref().map_or("/", PathAndQuery::path)
+    }
+
+    fn route(&self) -> &crate::metrics::RouteMetrics {
+        let routes = &self.pipeline.routes;
+        let index = self.scope.route().map_or(0, |index| index as usize);
+        &routes[index.min(routes.len() - 1)]
+    }
+
+    fn count_exception(&self, response: &Response) {
+        let exception = response.extensions().get::<ExceptionType>().map_or("ServerError", |exception| exception.0);
+        self.pipeline.metrics.count_exception(self.route().endpoint(), &self.method, exception);
+    }
+}
+
+/// An exchange dropped before its end: the client went away, or the shutdown deadline cut it.
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if self.pipeline.lifecycle.phase() == Phase::Cut {
+            let elapsed = self.pipeline.clock.monotonic().duration_since(self.started);
+            tracing::error!(
+                method = self.method.as_str(),
+                path = self.path(),
+                route = self.route().endpoint(),
+                request_id = self.scope.id().as_str(),
+                running_seconds = elapsed.as_secs_f64(),
+                "request cut at the shutdown deadline"
+            );
+        }
+        let (status, bytes) =
+            self.departing.map_or((CLIENT_CLOSED_REQUEST, 0), |(status, bytes)| (status.as_u16(), bytes));
+        self.finish_with(status, bytes);
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}

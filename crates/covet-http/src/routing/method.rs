@@ -1,0 +1,136 @@
+//! Handlers of one path, by method.
+
+use std::convert::Infallible;
+
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::response::IntoResponse;
+use axum::routing::{self, MethodFilter, Route};
+use http::Method;
+use tower::{Layer, Service};
+
+use super::stamp::{RouteStamp, Stamped};
+
+/// The handlers of one path. Made by [`get`], [`post`] and the like, and extended by the methods of the same names.
+///
+/// ```
+/// use covet_http::{Router, routing::get};
+///
+/// async fn list() -> &'static str { "all" }
+/// async fn create() -> &'static str { "one more" }
+///
+/// let router: Router = Router::new().route("/notes", get(list).post(create));
+/// ```
+#[derive(Debug, Clone)]
+pub struct MethodRouter<S = ()> {
+    pub(super) inner: routing::MethodRouter<S>,
+    pub(super) methods: Vec<Method>,
+    pub(super) stamp: &'static RouteStamp,
+    /// Whether a layer stands before the handlers, which may answer without them.
+    pub(super) layered: bool,
+}
+
+macro_rules! by_method {
+    ($($name:ident $filter:ident $method:ident),*) => {
+        $(
+            #[doc = concat!("Serves `", stringify!($method), "` with `handler`.")]
+            pub fn $name<H, T, S>(handler: H) -> MethodRouter<S>
+            where
+                H: Handler<T, S>,
+                T: 'static,
+                S: Clone + Send + Sync + 'static,
+            {
+                MethodRouter::new().$name(handler)
+            }
+        )*
+
+        impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
+            $(
+                #[doc = concat!("Serves `", stringify!($method), "` with `handler` too.")]
+                #[must_use]
+                pub fn $name<H, T>(self, handler: H) -> Self
+                where
+                    H: Handler<T, S>,
+                    T: 'static,
+                {
+                    self.add(Method::$method, MethodFilter::$filter, handler)
+                }
+            )*
+        }
+    };
+}
+
+by_method! {
+    get GET GET,
+    head HEAD HEAD,
+    post POST POST,
+    put PUT PUT,
+    patch PATCH PATCH,
+    delete DELETE DELETE,
+    options OPTIONS OPTIONS
+}
+
+/// Serves every method with `handler`.
+pub fn any<H, T, S>(handler: H) -> MethodRouter<S>
+where
+    H: Handler<T, S>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    let stamp = RouteStamp::new();
+    MethodRouter { inner: routing::any(Stamped { handler, stamp }), methods: Vec::new(), stamp, layered: false }
+}
+
+/// Serves one method, known only at run time, with `handler`.
+///
+/// # Panics
+/// When the method is none of HTTP's standard ones.
+pub fn on<H, T, S>(method: Method, handler: H) -> MethodRouter<S>
+where
+    H: Handler<T, S>,
+    T: 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    let filter = MethodFilter::try_from(method.clone()).expect("a standard HTTP method");
+    MethodRouter::new().add(method, filter, handler)
+}
+
+impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
+    fn new() -> Self {
+        Self { inner: routing::MethodRouter::new(), methods: Vec::new(), stamp: RouteStamp::new(), layered: false }
+    }
+
+    fn add<H, T>(mut self, method: Method, filter: MethodFilter, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        self.inner = self.inner.on(filter, Stamped { handler, stamp: self.stamp });
+        self.methods.push(method);
+        self
+    }
+
+    /// Puts a tower layer before the handlers added so far.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Error: Into<Infallible> + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.inner = self.inner.layer(layer);
+        self.layered = true;
+        self
+    }
+
+    pub(super) fn with_state<S2>(self, state: S) -> MethodRouter<S2> {
+        MethodRouter {
+            inner: self.inner.with_state(state),
+            methods: self.methods,
+            stamp: self.stamp,
+            layered: self.layered,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The table of routes.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use axum::routing::Route;
+use http::{Method, StatusCode};
+use tower::{Layer, Service};
+use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use utoipa::openapi::{OpenApi, RefOr, Schema};
+
+use super::documented::Documented;
+use super::method::MethodRouter;
+use super::stamp::StampLayer;
+use crate::Error;
+use crate::metrics::HttpMetrics;
+
+/// Routes and their handlers.
+///
+/// Unlike axum's, a nested router sees the whole path, and a layer is put before the routes added so far but never
+/// before the answer to a path that no route has.
+///
+/// ```
+/// use covet_http::{Router, routing::get};
+///
+/// let notes = Router::new().route("/", get(|| async { "all" })).route("/{id}", get(|| async { "one" }));
+/// let api: Router = Router::new().nest("/api/notes", notes);
+/// let paths: Vec<_> = api.table().into_iter().map(|route| route.path).collect();
+/// assert_eq!(paths, ["/api/notes", "/api/notes/{id}"]);
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Router<S = ()> {
+    entries: Vec<Entry<S>>,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+#[derive(Clone)]
+struct Entry<S> {
+    path: String,
+    router: MethodRouter<S>,
+    operation: Option<(Vec<HttpMethod>, Operation)>,
+}
+
+/// One line of the table of routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteInfo {
+    /// Path with its parameters, such as `/api/notes/{id}`.
+    pub path: String,
+    /// Methods, in the order of declaration; empty for all.
+    pub methods: Vec<Method>,
+    /// What OpenAPI says it does.
+    pub summary: Option<String>,
+}
+
+/// Two handlers for one path and method.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{method} {path} is declared twice; remove one of the two handlers")]
+pub struct DuplicateRoute {
+    method: String,
+    path: String,
+}
+
+/// A finished table: what the pipeline hands requests to.
+#[derive(Clone)]
+pub struct Routes {
+    pub(crate) router: axum::Router,
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Router<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Router<S> {
+    /// A router without routes.
+    pub fn new() -> Self {
+        Self { entries: Vec::new(), schemas: Vec::new() }
+    }
+
+    /// Serves `path` with the handlers of `methods`. Parameters are written `{id}`, the rest of a path `{*rest}`.
+    pub fn route(mut self, path: &str, methods: MethodRouter<S>) -> Self {
+        self.entries.push(Entry { path: path.to_owned(), router: methods, operation: None });
+        self
+    }
+
+    /// Serves handlers that carry their own path and description: `routes![list, create]`.
+    pub fn routes(mut self, handlers: impl IntoIterator<Item = Documented<S>>) -> Self {
+        for handler in handlers {
+            self.schemas.extend(handler.schemas);
+            self.entries.push(Entry {
+                path: handler.path,
+                router: handler.router,
+                operation: Some((handler.methods, handler.operation)),
+            });
+        }
+        self
+    }
+
+    /// Adds the routes of `other` under `prefix`. Its `/` becomes the prefix itself.
+    pub fn nest(mut self, prefix: &str, other: Self) -> Self {
+        let prefix = prefix.trim_end_matches('/');
+        self.schemas.extend(other.schemas);
+        self.entries.extend(other.entries.into_iter().map(|entry| {
+            let path = if entry.path == "/" { prefix.to_owned() } else { format!("{prefix}{}", entry.path) };
+            Entry { path, ..entry }
+        }));
+        self
+    }
+
+    /// Adds the routes of `other`.
+    pub fn merge(mut self, other: Self) -> Self {
+        self.schemas.extend(other.schemas);
+        self.entries.extend(other.entries);
+        self
+    }
+
+    /// Puts a tower layer before every route added so far.
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Error: Into<Infallible> + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        for entry in &mut self.entries {
+            entry.router = entry.router.clone().layer(layer.clone());
+        }
+        self
+    }
+
+    /// Gives the handlers their state.
+    pub fn with_state<S2>(self, state: S) -> Router<S2> {
+        let entries = self.entries.into_iter().map(|entry| Entry {
+            path: entry.path,
+            router: entry.router.with_state(state.clone()),
+            operation: entry.operation,
+        });
+        Router { entries: entries.collect(), schemas: self.schemas }
+    }
+
+    /// The table, in the order of declaration.
+    pub fn table(&self) -> Vec<RouteInfo> {
+        self.entries
+            .iter()
+            .map(|entry| RouteInfo {
+                path: entry.path.clone(),
+                methods: entry.router.methods.clone(),
+                summary: entry.operation.as_ref().and_then(|(_, operation)| operation.summary.clone()),
+            })
+            .collect()
+    }
+
+    /// Adds the described routes and their schemas to an OpenAPI document.
+    pub fn describe(&self, document: &mut OpenApi) {
+        for entry in &self.entries {
+            let Some((methods, operation)) = &entry.operation else { continue };
+            let item = document.paths.paths.entry(entry.path.clone()).or_default();
+            for method in methods {
+                item.merge_operations(PathItem::new(method.clone(), operation.clone()));
+            }
+        }
+        let components = document.components.get_or_insert_default();
+        for (name, schema) in &self.schemas {
+            components.schemas.entry(name.clone()).or_insert_with(|| schema.clone());
+        }
+    }
+}
+
+impl Router<()> {
+    /// Finishes the table: every route gets its slots in `metrics`; a path or a method that no route has is
+    /// answered with a problem.
+    ///
+    /// # Errors
+    /// When a path and method has two handlers.
+    pub fn finish(self, metrics: &HttpMetrics) -> Result<Routes, DuplicateRoute> {
+        let mut by_path: BTreeMap<String, Vec<MethodRouter>> = BTreeMap::new();
+        for entry in self.entries {
+            by_path.entry(entry.path).or_default().push(entry.router);
+        }
+        let mut router = axum::Router::new();
+        for (path, parts) in by_path {
+            let mut methods: Vec<Method> = Vec::new();
+            let mut merged = axum::routing::MethodRouter::new();
+            let mut any = false;
+            let slots = metrics.route(&path);
+            for part in parts {
+                let twice = part.methods.iter().find(|method| methods.contains(method));
+                if let Some(method) = twice {
+                    return Err(DuplicateRoute { method: method.to_string(), path });
+                }
+                if part.methods.is_empty() && any {
+                    return Err(DuplicateRoute { method: "any method".to_owned(), path });
+                }
+                any |= part.methods.is_empty();
+                methods.extend(part.methods);
+                part.stamp.assign(slots.clone());
+                let handlers = if part.layered { part.inner.layer(StampLayer(part.stamp)) } else { part.inner };
+                merged = merged.merge(handlers);
+            }
+            slots.declare(&methods);
+            if !any {
+                let stamp = super::RouteStamp::new();
+                stamp.assign(slots);
+                merged = merged.fallback(super::stamp::Stamped { handler: method_not_allowed, stamp });
+            }
+            router = router.route(&path, merged);
+        }
+        Ok(Routes { router: router.fallback(not_found) })
+    }
+}
+
+async fn not_found() -> Error {
+    Error::not_found().detail("No route has this path.")
+}
+
+async fn method_not_allowed() -> Error {
+    Error::status(StatusCode::METHOD_NOT_ALLOWED).detail("This path has other methods; the Allow header lists them.")
+}
+
+impl<S> fmt::Debug for Router<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.entries.iter().map(|entry| (&entry.path, &entry.router.methods));
+        f.debug_map().entries(lines).finish()
+    }
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! The request at hand: what a log line, a span or a handler may ask about the request it serves, without a
+//! parameter for it.
+//!
+//! The pipeline of `covet-http` makes one [`RequestScope`] a request and enters it around every poll, so it is
+//! there after any `.await`. A task spawned by a handler leaves it; [`carry`] takes it along.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use covet_core::ids::RequestId;
+
+/// What is known of a request while it is served.
+#[derive(Debug)]
+pub struct RequestScope {
+    id: RequestId,
+    client: IpAddr,
+    /// Index of the matched route plus one; 0 until a route's handler is reached.
+    route: AtomicU32,
+    user: OnceLock<Box<str>>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<RequestScope>>> = const { RefCell::new(None) };
+}
+
+impl RequestScope {
+    /// The scope of a request that has just arrived.
+    #[must_use]
+    pub fn new(id: RequestId, client: IpAddr) -> Self {
+        Self { id, client, route: AtomicU32::new(0), user: OnceLock::new() }
+    }
+
+    /// The request's id.
+    pub fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// The client's address, as far as it can be trusted.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Who asks, once authentication has told.
+    pub fn user(&self) -> Option<&str> {
+        self.user.get().map(AsRef::as_ref)
+    }
+
+    /// Says who asks. The first answer stays.
+    pub fn set_user(&self, user: &str) {
+        let _ = self.user.set(user.into());
+    }
+
+    /// Index of the matched route; `None` until a route's handler is reached.
+    pub fn route(&self) -> Option<u32> {
+        self.route.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Says which route serves the request.
+    pub fn set_route(&self, index: u32) {
+        self.route.store(index + 1, Ordering::Relaxed);
+    }
+}
+
+/// Asks the request that this code runs for. `None` outside a request.
+pub fn current<R>(ask: impl FnOnce(&RequestScope) -> R) -> Option<R> {
+    CURRENT.with(|current| current.try_borrow().ok()?.as_deref().map(ask))
+}
+
+/// The scope itself, to hold on to.
+#[must_use]
+pub fn current_scope() -> Option<Arc<RequestScope>> {
+    CURRENT.with(|current| current.try_borrow().ok()?.clone())
+}
+
+/// Runs `work` inside `scope`, and puts back what was there before, also when `work` panics. The scope is
+/// moved in and out of its slot, so entering costs no reference count.
+pub fn enter<R>(scope: &mut Option<Arc<RequestScope>>, work: impl FnOnce() -> R) -> R {
+    struct Leave<'a> {
+        slot: &'a mut Option<Arc<RequestScope>>,
+        before: Option<Arc<RequestScope>>,
+    }
+    impl Drop for Leave<'_> {
+        fn drop(&mut self) {
+            *self.slot = CURRENT.replace(self.before.take());
+        }
+    }
+    let before = CURRENT.replace(scope.take());
+    let _leave = Leave { slot: scope, before };
+    work()
+}
+
+/// Takes the current request along into a spawned task.
+///
+/// ```no_run
+/// # async fn send_mail() {}
+/// # async fn example() {
+/// tokio::spawn(covet_telemetry::request::carry(async { send_mail().await }));
+/// # }
+/// ```
+pub fn carry<F: Future>(work: F) -> Carried<F> {
+    Carried { scope: current_scope(), work: Box::pin(work) }
+}
+
+/// See [`carry`].
+#[derive(Debug)]
+pub struct Carried<F> {
+    scope: Option<Arc<RequestScope>>,
+    work: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Carried<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.get_mut();
+        enter(&mut this.scope, || this.work.as_mut().poll(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn scope(id: &str) -> Option<Arc<RequestScope>> {
+        let id = RequestId::parse(id.as_bytes()).unwrap();
+        Some(Arc::new(RequestScope::new(id, IpAddr::V4(Ipv4Addr::LOCALHOST))))
+    }
+
+    fn current_id() -> Option<String> {
+        current(|scope| scope.id().to_string())
+    }
+
+    #[test]
+    fn scopes_nest_and_are_left_even_by_a_panic() {
+        let (mut outer, mut inner) = (scope("outer"), scope("inner"));
+        enter(&mut outer, || {
+            let caught = catch_unwind(AssertUnwindSafe(|| enter(&mut inner, || panic!("inside"))));
+            assert!(caught.is_err());
+            assert_eq!(current_id().as_deref(), Some("outer"));
+        });
+        assert_eq!(current_id(), None);
+        assert!(outer.is_some() && inner.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_spawned_task_has_the_request_only_when_carried() {
+        let mut outer = scope("r1");
+        let (carried, bare) =
+            enter(&mut outer, || (tokio::spawn(carry(async { current_id() })), tokio::spawn(async { current_id() })));
+        assert_eq!(carried.await.unwrap().as_deref(), Some("r1"));
+        assert_eq!(bare.await.unwrap(), None);
+    }
+}

@@ -1,0 +1,144 @@
+//! A service, put together: what `main` says.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use covet_core::health::{Check, Criticality};
+use covet_core::settings::{Loader, Section};
+use covet_data::Migrations;
+use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
+
+use crate::periodic::PeriodicTask;
+use crate::{Context, Error, Router, command, init};
+
+type MakeRoutes = Box<dyn Fn(&Context) -> Router + Send + Sync>;
+type ReadSection = Box<dyn Fn(&mut Loader) + Send + Sync>;
+
+/// A service under construction.
+///
+/// ```no_run
+/// use covet::prelude::*;
+///
+/// #[tokio::main]
+/// async fn main() -> covet::Result {
+///     App::new("shop").routes(routes).run().await
+/// }
+///
+/// fn routes(_: &Context) -> Router {
+///     Router::new().route("/", get(async || "hello"))
+/// }
+/// ```
+#[must_use]
+pub struct App {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) openapi: OpenApi,
+    pub(crate) routes: Vec<MakeRoutes>,
+    pub(crate) migrations: Option<Migrations>,
+    pub(crate) sections: Vec<ReadSection>,
+    pub(crate) checks: Vec<(String, Criticality, Arc<dyn Check>)>,
+    pub(crate) periodic: Vec<PeriodicTask>,
+    pub(crate) database: bool,
+}
+
+impl App {
+    /// A service of this name. It appears in logs, metrics and the API description.
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            version: env!("CARGO_PKG_VERSION"),
+            openapi: OpenApiBuilder::new().info(Info::new(name, "")).build(),
+            routes: Vec::new(),
+            migrations: None,
+            sections: Vec::new(),
+            checks: Vec::new(),
+            periodic: Vec::new(),
+            database: true,
+        }
+    }
+
+    /// The service's version: `env!("CARGO_PKG_VERSION")`. Shown by `--version`, `/health`, `app_version_info` and the
+    /// API description.
+    pub fn version(mut self, version: &'static str) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// What the API description says beside its routes: title, security schemes, tags. A `#[derive(OpenApi)]` type's
+    /// `openapi()`.
+    pub fn openapi(mut self, document: OpenApi) -> Self {
+        self.openapi = document;
+        self
+    }
+
+    /// Adds routes. Called once at start-up, with everything connected.
+    pub fn routes(mut self, make: impl Fn(&Context) -> Router + Send + Sync + 'static) -> Self {
+        self.routes.push(Box::new(make));
+        self
+    }
+
+    /// The schema of the database: `migrations!()` embeds the folder `migrations/` beside `Cargo.toml`.
+    pub fn migrations(mut self, migrations: Migrations) -> Self {
+        self.migrations = Some(migrations);
+        self
+    }
+
+    /// Reads a section of settings of your own.
+    pub fn settings<S: Section + Send + Sync + 'static>(mut self) -> Self {
+        self.sections.push(Box::new(|loader| {
+            loader.section::<S>();
+        }));
+        self
+    }
+
+    /// Adds a health check that the service can go on without: its failure degrades `/health`.
+    pub fn health(self, name: impl Into<String>, check: impl Check) -> Self {
+        self.check(name.into(), Criticality::NonCritical, check)
+    }
+
+    /// Adds a health check that the service cannot go on without: its failure makes the instance not ready. Not for
+    /// what all instances share: they would all be taken out at once.
+    pub fn health_critical(self, name: impl Into<String>, check: impl Check) -> Self {
+        self.check(name.into(), Criticality::Critical, check)
+    }
+
+    fn check(mut self, name: String, criticality: Criticality, check: impl Check) -> Self {
+        self.checks.push((name, criticality, Arc::new(check)));
+        self
+    }
+
+    /// Runs `work` every now and then, in every process that works. It must be harmless to run twice at once.
+    pub fn periodic<F, Fut>(mut self, name: &'static str, every: Duration, work: F) -> Self
+    where
+        F: Fn(Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.periodic.push(PeriodicTask::new(name, every, work));
+        self
+    }
+
+    /// Does without a database: none is opened, and `migrate` has nothing to do.
+    pub fn without_database(mut self) -> Self {
+        self.database = false;
+        self
+    }
+
+    /// Reads the command line and does what it says; without a command, serves. Everything there is to say has been
+    /// said on the terminal or in the log when it returns.
+    ///
+    /// # Errors
+    /// None now; the type leaves room.
+    pub async fn run(self) -> crate::Result<ExitCode> {
+        if init::is_needed() {
+            return Ok(init::supervise().await);
+        }
+        Ok(command::run(self).await)
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("name", &self.name).field("version", &self.version).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,123 @@
+//! What handlers, tasks and checks reach.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use covet_core::clock::Clock;
+use covet_core::environment::Environment;
+use covet_core::health;
+use covet_core::lifecycle::Lifecycle;
+use covet_core::settings::{Loaded, Section};
+use covet_data::Db;
+use covet_telemetry::metrics;
+
+/// Everything a handler can reach. Cheap to clone; all clones are the same.
+///
+/// It is a router's state:
+///
+/// ```
+/// use covet::prelude::*;
+///
+/// fn routes(context: &Context) -> Router {
+///     Router::new().route("/version", get(version)).with_state(context.clone())
+/// }
+///
+/// async fn version(State(context): State<Context>) -> &'static str {
+///     context.version()
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) settings: Arc<Loaded>,
+    pub(crate) clock: Clock,
+    pub(crate) started: Instant,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) health: health::Registry,
+    pub(crate) metrics: metrics::Registry,
+    pub(crate) db: Option<Db>,
+}
+
+impl Context {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The service's name, as given to [`App::new`](crate::App::new).
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.inner.name
+    }
+
+    /// The service's version.
+    #[must_use]
+    pub fn version(&self) -> &'static str {
+        self.inner.version
+    }
+
+    /// Development, staging or production.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        self.inner.settings.environment()
+    }
+
+    /// The section `S`.
+    ///
+    /// # Panics
+    /// When `S` is neither Covet's nor given to [`App::settings`](crate::App::settings).
+    #[must_use]
+    pub fn settings<S: Section>(&self) -> &S {
+        self.inner.settings.get()
+    }
+
+    /// The database.
+    ///
+    /// # Panics
+    /// In a service that has said [`App::without_database`](crate::App::without_database).
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        self.inner.db.as_ref().expect("this service was built without a database (App::without_database)")
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The phases of the process: whether it is stopping, and what shutdown waits for.
+    #[must_use]
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.inner.lifecycle
+    }
+
+    /// The health checks; more can be registered at any time.
+    #[must_use]
+    pub fn health(&self) -> &health::Registry {
+        &self.inner.health
+    }
+
+    /// The metrics, to register collectors of your own.
+    #[must_use]
+    pub fn metrics(&self) -> &metrics::Registry {
+        &self.inner.metrics
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.inner.started
+    }
+
+    pub(crate) fn loaded(&self) -> &Loaded {
+        &self.inner.settings
+    }
+
+    pub(crate) fn database(&self) -> Option<&Db> {
+        self.inner.db.as_ref()
+    }
+}

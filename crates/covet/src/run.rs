@@ -1,0 +1,126 @@
+//! A process from start to exit: `serve` and `worker`.
+//!
+//! `settings → telemetry → connections → migrations → listeners → ready`, and back down in [`shutdown`]. The order is
+//! the design's (ARCHITECTURE.md, "A process's life"); each step is a call in [`serve`].
+
+mod assemble;
+mod shutdown;
+mod start;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use covet_core::lifecycle::Phase;
+use covet_core::settings::Loaded;
+use covet_http::listener::{Listener, ServeParts, Serving};
+use covet_http::operator::OperatorPort;
+use covet_http::pipeline::{Pipeline, PipelineParts};
+use covet_http::settings::{CorsSettings, HttpSettings, OperatorSettings, SecurityHeadersSettings};
+use covet_http::listener::tls::Tls;
+use covet_http::metrics::HttpMetrics;
+
+pub(crate) use assemble::{describe, router_only};
+
+use crate::command::could_not;
+use crate::instruments::AppCollector;
+use crate::settings::WorkerSettings;
+use crate::{App, banner, operator_pages};
+use start::{Started, StartError, start};
+
+/// Serves the API until told to stop.
+pub(crate) async fn serve(app: App, loaded: Loaded) -> ExitCode {
+    run(app, loaded, true).await
+}
+
+/// Runs background work until told to stop.
+pub(crate) async fn worker(app: App, loaded: Loaded) -> ExitCode {
+    run(app, loaded, false).await
+}
+
+async fn run(app: App, loaded: Loaded, api: bool) -> ExitCode {
+    // Before anything can fail slowly: a signal during start-up must not be lost.
+    let signals = match shutdown::Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return could_not("cannot watch for signals", &error),
+    };
+    let name = app.name;
+    let started = match start(&app, loaded).await {
+        Ok(started) => started,
+        Err(error) => return could_not(&format!("{name} cannot start"), &error),
+    };
+    match open(&app, &started, api).await {
+        Ok(serving) => shutdown::when_told(started, serving, signals).await,
+        Err(error) => {
+            let code = could_not(&format!("{name} cannot start"), &error);
+            started.close().await;
+            code
+        }
+    }
+}
+
+/// Opens the ports and begins to work.
+async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>, StartError> {
+    let context = &started.context;
+    let http = context.settings::<HttpSettings>();
+    let operator = OperatorPort::bind(context.settings::<OperatorSettings>())?;
+    let operator_address = operator.address();
+    let listener = api.then(|| Listener::bind(http)).transpose()?;
+
+    let health = assemble::health(started);
+    let pages = operator_pages::pages(context.clone()).merge(health.clone().operator_routes());
+    tokio::spawn(operator.serve(pages, context.lifecycle().clone()));
+
+    let api_address = listener.as_ref().map(Listener::address);
+    let serving = match listener {
+        Some(listener) => Some(serve_api(app, started, listener, health)?),
+        None => None,
+    };
+    if !api || context.settings::<WorkerSettings>().in_process {
+        for task in &app.periodic {
+            tokio::spawn(task.clone().run(context.clone()));
+        }
+    }
+    context.lifecycle().advance(Phase::Ready);
+    banner::show(context, api_address, operator_address);
+    Ok(serving)
+}
+
+fn serve_api(
+    app: &App,
+    started: &Started,
+    listener: Listener,
+    health: covet_http::health::Health,
+) -> Result<Serving, StartError> {
+    let context = &started.context;
+    let http = context.settings::<HttpSettings>();
+    let metrics = HttpMetrics::new(context.metrics());
+    let routes = assemble::router(app, context).merge(health.routes()).finish(&metrics)?;
+    let pipeline = Pipeline::new(PipelineParts {
+        http,
+        cors: context.settings::<CorsSettings>(),
+        security_headers: context.settings::<SecurityHeadersSettings>(),
+        clock: context.clock().clone(),
+        lifecycle: context.lifecycle().clone(),
+        metrics: metrics.clone(),
+        routes,
+    })?;
+    let tls = match (&http.tls_certificate, &http.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::new(certificate, key)?),
+        _ => None,
+    };
+    if let Some(tls) = &tls {
+        tokio::spawn(tls.clone().keep_fresh());
+    }
+    let serving = listener
+        .serve(ServeParts {
+            settings: http.clone(),
+            pipeline,
+            tls,
+            metrics,
+            lifecycle: context.lifecycle().clone(),
+            clock: context.clock().clone(),
+        })
+        .map_err(StartError::Threads)?;
+    context.metrics().register(Arc::new(AppCollector(serving.states())));
+    Ok(serving)
+}

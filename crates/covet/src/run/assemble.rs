@@ -1,0 +1,83 @@
+//! The service's parts, joined: routes, API description, health.
+
+use std::error::Error;
+
+use covet_core::settings::Loaded;
+use covet_http::axum::response::{Html, IntoResponse};
+use covet_http::health::Health;
+use covet_http::routing::get;
+use http::header;
+use utoipa::openapi::OpenApi;
+
+use super::start::{self, Started};
+use crate::{App, Context, Router};
+
+/// The service's routes, with the description and its page.
+pub(super) fn router(app: &App, context: &Context) -> Router {
+    let own = app.routes.iter().fold(Router::new(), |router, make| router.merge(make(context)));
+    let document = describe(app, &own);
+    if document.paths.paths.is_empty() {
+        return own;
+    }
+    own.merge(description_routes(app.name, &document))
+}
+
+/// The OpenAPI document of these routes.
+pub(crate) fn describe(app: &App, router: &Router) -> OpenApi {
+    let mut document = app.openapi.clone();
+    document.info.version = app.version.to_owned();
+    router.describe(&mut document);
+    document
+}
+
+/// `/api/openapi.json` and the page that shows it. The page is Swagger UI from the binary: it loads nothing from
+/// elsewhere.
+fn description_routes(name: &str, document: &OpenApi) -> Router {
+    let json: bytes::Bytes = serde_json::to_vec(document).unwrap_or_default().into();
+    let page: bytes::Bytes = include_str!("docs.html").replace("{name}", name).into();
+    let as_json = move || {
+        let json = json.clone();
+        async move { ([(header::CONTENT_TYPE, "application/json")], json) }
+    };
+    let as_page = move || {
+        let page = page.clone();
+        async move { Html(page) }
+    };
+    Router::new()
+        .route("/api/openapi.json", get(as_json))
+        .route("/docs", get(as_page))
+        .route("/docs/{file}", get(asset))
+}
+
+/// A file of Swagger UI.
+async fn asset(crate::Path(file): crate::Path<String>) -> covet_http::axum::response::Response {
+    let config = std::sync::Arc::new(utoipa_swagger_ui::Config::from("/api/openapi.json"));
+    match utoipa_swagger_ui::serve(&file, config) {
+        Ok(Some(found)) => {
+            let headers = [(header::CONTENT_TYPE, found.content_type), (header::CACHE_CONTROL, "public, max-age=86400".to_owned())];
+            (headers, found.bytes.into_owned()).into_response()
+        }
+        _ => crate::Error::not_found().into_response(),
+    }
+}
+
+pub(super) fn health(started: &Started) -> Health {
+    let context = &started.context;
+    Health {
+        registry: context.health().clone(),
+        lifecycle: context.lifecycle().clone(),
+        clock: context.clock().clone(),
+        started: context.started(),
+        version: context.version(),
+    }
+}
+
+/// The routes without a service around them: for commands that only look. The database is a throw-away one.
+pub(crate) async fn router_only(app: &App, loaded: Loaded) -> Result<Router, Box<dyn Error + Send + Sync>> {
+    let (context, _directory) = start::context_to_look_at(app, loaded).await?;
+    let router = router(app, &context);
+    if let Some(db) = context.database() {
+        db.close().await;
+    }
+    Ok(router)
+}

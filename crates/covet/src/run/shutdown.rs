@@ -1,0 +1,96 @@
+//! The end: from the signal to the exit code.
+//!
+//! `not ready → keep serving for the delay → stop accepting → WebSockets 1001 → in-flight work until the deadline →
+//! close the pools → flush the log → exit`. A second signal, or the deadline, ends it at once with code 1 and says what
+//! was still running.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use covet_core::lifecycle::Phase;
+use covet_http::listener::Serving;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::start::{LOG_FLUSH, Started};
+use crate::settings::ShutdownSettings;
+
+/// After the deadline: time for what was cut to say so in the log.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The signals that end the process.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Waits for a signal and takes the process down.
+pub(super) async fn when_told(started: Started, serving: Option<Serving>, mut signals: Signals) -> ExitCode {
+    let signal = signals.next().await;
+    let lifecycle = started.context.lifecycle().clone();
+    let settings = started.context.settings::<ShutdownSettings>().clone();
+    tracing::info!(
+        signal,
+        readiness_delay_seconds = settings.readiness_delay.as_secs_f64(),
+        deadline_seconds = settings.deadline.as_secs_f64(),
+        "shutting down"
+    );
+    lifecycle.advance(Phase::Draining);
+    let drained = async {
+        tokio::time::sleep(settings.readiness_delay).await;
+        lifecycle.advance(Phase::Stopping);
+        let finished = async {
+            if let Some(serving) = serving {
+                serving.stopped().await;
+            }
+            lifecycle.finished().await;
+        };
+        tokio::time::timeout(settings.deadline, finished).await.is_ok()
+    };
+    let why = tokio::select! {
+        drained = drained => match drained {
+            true => None,
+            false => Some("the shutdown deadline has passed"),
+        },
+        second = signals.next() => {
+            tracing::warn!(signal = second, "second signal");
+            Some("a second signal came")
+        }
+    };
+    match why {
+        None => {
+            tracing::info!("stopped");
+            started.close().await;
+            ExitCode::SUCCESS
+        }
+        Some(why) => cut(started, why).await,
+    }
+}
+
+/// Ends what is still running.
+async fn cut(started: Started, why: &'static str) -> ExitCode {
+    let lifecycle = started.context.lifecycle();
+    let still_running = lifecycle.still_running();
+    lifecycle.advance(Phase::Cut);
+    tracing::error!(still_running = still_running.join(", "), "stopped before everything had finished: {why}");
+    tokio::time::sleep(LAST_WORDS).await;
+    started.telemetry.logging.shutdown(LOG_FLUSH);
+    exit_now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "returning would wait for threads that may never end")]
+fn exit_now() -> ExitCode {
+    std::process::exit(1)
+}

@@ -1,0 +1,170 @@
+//! The way up: telemetry, database, migrations, checks.
+
+use std::error::Error as StdError;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use covet_core::clock::Clock;
+use covet_core::health::{Criticality, HealthSettings, Registry as HealthRegistry};
+use covet_core::lifecycle::Lifecycle;
+use covet_core::settings::{Loaded, ServiceSettings};
+use covet_data::{DatabaseSettings, Db, Migrations};
+use covet_http::pipeline::install_panic_hook;
+use covet_telemetry::settings::{HealthThresholds, LogSettings, MetricsSettings};
+use covet_telemetry::system::checks::{DiskSpace, Memory};
+use covet_telemetry::{Service, Telemetry};
+
+use crate::context::{Context, Inner};
+use crate::App;
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// Log file or metrics.
+    #[error(transparent)]
+    Telemetry(#[from] covet_telemetry::StartError),
+    /// The database cannot be opened or migrated.
+    #[error("database: {0}")]
+    Database(#[from] covet_data::Error),
+    /// The schema cannot be brought up to date.
+    #[error("migrations: {0}")]
+    Migrations(#[from] covet_data::MigrationError),
+    /// The schema is behind, and may not be changed at start-up.
+    #[error("{0} migrations are pending and COVET_MIGRATIONS__ON_START is false. Run `migrate up`, or set it to true")]
+    Pending(usize),
+    /// A port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] covet_http::listener::BindError),
+    /// Two handlers for one route.
+    #[error(transparent)]
+    Routes(#[from] covet_http::routing::DuplicateRoute),
+    /// The CORS settings.
+    #[error(transparent)]
+    Cors(#[from] covet_http::pipeline::InvalidCors),
+    /// Certificate or key.
+    #[error(transparent)]
+    Tls(#[from] covet_http::listener::tls::TlsError),
+    /// No threads for the acceptors.
+    #[error("cannot start the acceptors: {0}")]
+    Threads(std::io::Error),
+}
+
+/// What lives as long as the process.
+pub(super) struct Started {
+    pub(super) context: Context,
+    pub(super) telemetry: Telemetry,
+}
+
+impl Started {
+    /// Closes the pools, then the log.
+    pub(super) async fn close(self) {
+        if let Some(db) = self.context.database() {
+            db.close().await;
+        }
+        self.telemetry.logging.shutdown(LOG_FLUSH);
+    }
+}
+
+/// Longest wait for the last log lines to be written.
+pub(super) const LOG_FLUSH: Duration = Duration::from_secs(2);
+
+/// Connects everything and brings the schema up to date.
+pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartError> {
+    let clock = Clock::system();
+    let started = clock.monotonic();
+    let service = Service { name: app.name, version: app.version, environment: loaded.environment() };
+    let telemetry = Telemetry::start(service, loaded.get::<LogSettings>(), loaded.get::<MetricsSettings>(), &clock)?;
+    install_panic_hook();
+    raise_descriptor_limit();
+
+    let db = if app.database { Some(Db::connect(loaded.get::<DatabaseSettings>(), clock.clone()).await?) } else { None };
+    if let (Some(db), Some(migrations)) = (&db, &app.migrations) {
+        bring_up_to_date(db, migrations, loaded.get::<crate::settings::MigrationSettings>()).await?;
+    }
+    let health = HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone());
+    register_checks(app, &loaded, &health, db.as_ref());
+    let context = Context::new(Inner {
+        name: app.name,
+        version: app.version,
+        settings: Arc::new(loaded),
+        clock,
+        started,
+        lifecycle: Lifecycle::new(),
+        health,
+        metrics: telemetry.registry.clone(),
+        db,
+    });
+    Ok(Started { context, telemetry })
+}
+
+async fn bring_up_to_date(
+    db: &Db,
+    migrations: &Migrations,
+    settings: &crate::settings::MigrationSettings,
+) -> Result<(), StartError> {
+    if settings.on_start {
+        for applied in db.migrator(migrations).up().await? {
+            tracing::info!(version = applied.version, name = applied.name, "migration applied");
+        }
+        return Ok(());
+    }
+    let pending = db.migrator(migrations).pending().await?;
+    match pending.len() {
+        0 => Ok(()),
+        count => Err(StartError::Pending(count)),
+    }
+}
+
+fn register_checks(app: &App, loaded: &Loaded, health: &HealthRegistry, db: Option<&Db>) {
+    let thresholds = loaded.get::<HealthThresholds>();
+    if let Some(db) = db {
+        health.register("database", Criticality::Critical, db.health_check());
+    }
+    let data = &loaded.get::<ServiceSettings>().data_dir;
+    let disk = if data.exists() { data.clone() } else { PathBuf::from(".") };
+    // All instances of a host fill up together: taking them all out would help nobody.
+    health.register("disk_space", Criticality::NonCritical, DiskSpace::new(disk, thresholds));
+    health.register("memory", Criticality::NonCritical, Memory::new(thresholds));
+    for (name, criticality, check) in &app.checks {
+        health.register_shared(name.clone(), *criticality, Arc::clone(check));
+    }
+}
+
+/// As many connections as the system allows: the soft limit is often 1024, for the sake of `select`, which nobody
+/// here uses.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(error = &error as &dyn StdError, "the limit of open files stays as it is");
+    }
+}
+
+/// A context around a throw-away database, for commands that build the routes and look at them.
+pub(super) async fn context_to_look_at(
+    app: &App,
+    loaded: Loaded,
+) -> Result<(Context, tempfile::TempDir), Box<dyn StdError + Send + Sync>> {
+    let clock = Clock::system();
+    let directory = tempfile::tempdir()?;
+    let db = match app.database {
+        true => {
+            let settings = DatabaseSettings::sqlite(directory.path().join("throw-away.db"));
+            Some(Db::connect(&settings, clock.clone()).await?)
+        }
+        false => None,
+    };
+    let context = Context::new(Inner {
+        name: app.name,
+        version: app.version,
+        health: HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone()),
+        settings: Arc::new(loaded),
+        started: clock.monotonic(),
+        clock,
+        lifecycle: Lifecycle::new(),
+        metrics: covet_telemetry::metrics::Registry::new(),
+        db,
+    });
+    Ok((context, directory))
+}

@@ -1,0 +1,56 @@
+//! Settings: those of the process's life, and everything to declare your own.
+//!
+//! ```
+//! use covet::settings::Settings;
+//! use std::time::Duration;
+//!
+//! /// How the shop takes orders.
+//! #[derive(Debug, Clone, Settings)]
+//! #[settings(section = "shop")]
+//! pub struct ShopSettings {
+//!     /// Longest time an order may wait for its payment.
+//!     #[setting(default = "15m", min = "1m", max = "24h")]
+//!     pub payment_timeout: Duration,
+//! }
+//! ```
+//!
+//! `App::settings::<ShopSettings>()` reads it as `COVET_SHOP__PAYMENT_TIMEOUT`; handlers get it from
+//! [`Context::settings`](crate::Context::settings).
+
+use std::time::Duration;
+
+pub use covet_core::settings::*;
+pub use covet_macros::{CovetSettingValue as SettingValue, CovetSettings as Settings};
+
+/// How the process ends.
+#[derive(Debug, Clone, covet_core::settings::Settings)]
+#[settings(section = "shutdown")]
+pub struct ShutdownSettings {
+    /// How long the service goes on serving after it was told to stop, not ready any more: the time load balancers
+    /// need to take it out. At least their probe interval times their failures.
+    #[setting(default = "0s", default_outside_development = "5s", max = "10m")]
+    pub readiness_delay: Duration,
+    /// How long requests, WebSockets and tasks may then take to finish. Later they are cut, named in the log, and the
+    /// process exits with 1. An orchestrator's grace period must exceed the delay and this together.
+    #[setting(default = "30s", min = "10ms", max = "1h")]
+    pub deadline: Duration,
+}
+
+/// Background work.
+#[derive(Debug, Clone, covet_core::settings::Settings)]
+#[settings(section = "worker")]
+pub struct WorkerSettings {
+    /// Whether `serve` runs background work too. Switch it off where processes started with `worker` do it.
+    #[setting(default = "true")]
+    pub in_process: bool,
+}
+
+/// The database's schema at start-up.
+#[derive(Debug, Clone, covet_core::settings::Settings)]
+#[settings(section = "migrations")]
+pub struct MigrationSettings {
+    /// Whether the service applies pending migrations when it starts. Where it may not, it refuses to start while some
+    /// are pending.
+    #[setting(default = "true")]
+    pub on_start: bool,
+}
