@@ -1,0 +1,195 @@
+//! Beginning and ending to log.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use covet_core::clock::Clock;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, Registry as Spans};
+
+use super::access::{self, AccessLog};
+use super::bridge;
+use super::escape::push_json;
+use super::file::LogFile;
+use super::human::{Palette, without_colours};
+use super::layer::{LogLayer, Look, Shared};
+use super::levels::{CurrentLevels, Levels};
+use super::stdout::Stdout;
+use super::writer::{self, Sink, Writer};
+use crate::metrics::Registry;
+use crate::settings::{LogFormat, LogSettings};
+
+/// How long dropping [`Logging`] may take.
+const DROP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why logging could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The log file cannot be written.
+    #[error(
+        "cannot write the log file {}: {source}. Give this user write access to its directory, set LOG_FILE to another \
+         path, or leave LOG_FILE out to log to standard output only",
+        path.display()
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// There is nowhere to log to.
+    #[error("nothing would be logged anywhere: set LOG_FILE, or COVET_LOG__STDOUT=true")]
+    Nowhere,
+    /// The thread that writes the log cannot be started.
+    #[error("cannot start the thread that writes the log: {0}. The limit of processes may be reached (ulimit -u)")]
+    Thread(io::Error),
+    /// Somebody else logs already.
+    #[error("this process already has a tracing subscriber: begin logging once, before anybody else does")]
+    AlreadyInstalled,
+}
+
+/// Logging of a process, from its start to its end. Dropping it ends it.
+#[derive(Debug)]
+pub struct Logging {
+    shared: Arc<Shared>,
+    levels: LogLevels,
+}
+
+/// The levels in effect; changes take effect at once. Clones share them.
+#[derive(Debug, Clone)]
+pub struct LogLevels {
+    current: CurrentLevels,
+    access: AccessLog,
+}
+
+/// Starts logging and makes it that of the process: `tracing` events, records of the `log` crate and [`access`] lines.
+///
+/// # Errors
+/// When the log file cannot be written, or something else in the process logs already.
+pub fn init(settings: &LogSettings, service: &str, clock: Clock) -> Result<Logging, LogError> {
+    let logging = Logging::start(settings, service, clock)?;
+    let subscriber = Spans::default().with(logging.layer());
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyInstalled)?;
+    logging.install_access_log();
+    bridge::install(Arc::clone(&logging.shared), logging.levels.current.clone());
+    Ok(logging)
+}
+
+impl Logging {
+    /// Starts logging without making it that of the process: for a test, or where other layers join.
+    ///
+    /// # Errors
+    /// When the log file cannot be written.
+    pub fn start(settings: &LogSettings, service: &str, clock: Clock) -> Result<Self, LogError> {
+        let terminal = settings.stdout && io::stdout().is_terminal();
+        let no_colour = settings.no_color.as_deref().is_some_and(|value| !value.is_empty());
+        let palette = Palette::new(terminal && !no_colour);
+        let look = match settings.format {
+            LogFormat::Json => Look::Json,
+            LogFormat::Human => Look::Human(palette),
+        };
+        let sinks = sinks(settings)?;
+        let writer = Writer::start(sinks, settings.buffer.as_usize()).map_err(LogError::Thread)?;
+        let mut service_json = Vec::new();
+        push_json(&mut service_json, service);
+        let shared = Arc::new(Shared { writer, clock, look, service_json });
+        let current = CurrentLevels::new(settings.level.clone());
+        let access = AccessLog::new(Arc::clone(&shared), terminal);
+        let levels = LogLevels { current, access };
+        levels.set(settings.level.clone());
+        Ok(Self { shared, levels })
+    }
+
+    /// The layer that logs events at the levels in effect.
+    pub fn layer<S>(&self) -> impl Layer<S> + use<S>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        LogLayer { shared: Arc::clone(&self.shared) }.with_filter(self.levels.current.clone())
+    }
+
+    /// Makes [`access::write`] write here, unless it already writes elsewhere.
+    pub fn install_access_log(&self) {
+        access::install(self.levels.access.clone());
+    }
+
+    /// The levels in effect, to show or change.
+    #[must_use]
+    pub fn levels(&self) -> LogLevels {
+        self.levels.clone()
+    }
+
+    /// Adds the counts of lines written and lost to the metrics.
+    pub fn register_metrics(&self, registry: &Registry) {
+        registry.declare_all(writer::ALL);
+        registry.register(Arc::new(self.shared.writer.clone()));
+    }
+
+    /// Waits until everything logged so far is written. False when that took longer than `within`. Access lines
+    /// of other threads count once they called [`access::flush_thread`].
+    pub fn flush(&self, within: Duration) -> bool {
+        access::flush_thread();
+        self.shared.writer.flush(within)
+    }
+
+    /// Ends logging once everything logged so far is written. False when that took longer than `within`; then
+    /// the rest is lost. What is logged afterwards is counted as lost; nothing else happens to it.
+    pub fn shutdown(&self, within: Duration) -> bool {
+        access::flush_thread();
+        self.shared.writer.stop(within)
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.shutdown(DROP_LIMIT);
+    }
+}
+
+impl LogLevels {
+    /// The levels in effect.
+    #[must_use]
+    pub fn get(&self) -> Levels {
+        self.current.get()
+    }
+
+    /// Changes them.
+    pub fn set(&self, levels: Levels) {
+        bridge::limit_to(levels.most_verbose());
+        self.access.set_enabled(levels.enabled(super::API, tracing::Level::INFO));
+        self.current.set(levels);
+    }
+}
+
+fn sinks(settings: &LogSettings) -> Result<Vec<Box<dyn Sink>>, LogError> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if settings.stdout {
+        sinks.push(Box::new(Stdout));
+    }
+    if let Some(path) = &settings.file {
+        let file = LogFile::open(path, settings.file_max_size.bytes(), settings.files_kept)
+            .map_err(|source| LogError::File { path: path.clone(), source })?;
+        sinks.push(match settings.format {
+            LogFormat::Json => Box::new(file),
+            LogFormat::Human => Box::new(Uncoloured(file)),
+        });
+    }
+    if sinks.is_empty() { Err(LogError::Nowhere) } else { Ok(sinks) }
+}
+
+/// A file beside a coloured terminal.
+struct Uncoloured(LogFile);
+
+impl Sink for Uncoloured {
+    fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.0.write_lines(&without_colours(lines))
+    }
+
+    fn name(&self) -> String {
+        self.0.name()
+    }
+}

@@ -1,0 +1,45 @@
+//! Standard output as a place for lines.
+
+use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
+
+use super::writer::Sink;
+
+/// Standard output, also when somebody made it non-blocking.
+#[derive(Debug)]
+pub(super) struct Stdout;
+
+impl Sink for Stdout {
+    fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        let mut rest = lines;
+        while !rest.is_empty() {
+            match stdout.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => rest = &rest[written..],
+                Err(error) => wait_for(error)?,
+            }
+        }
+        while let Err(error) = stdout.flush() {
+            wait_for(error)?;
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "standard output".to_owned()
+    }
+}
+
+/// Waits where the other end is slow; any other error is one.
+fn wait_for(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        io::ErrorKind::WouldBlock => {
+            thread::sleep(Duration::from_millis(5));
+            Ok(())
+        }
+        _ => Err(error),
+    }
+}

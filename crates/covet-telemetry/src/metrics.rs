@@ -1,0 +1,32 @@
+//! Metrics: what is counted, how it is counted cheaply, and how it is shown to Prometheus.
+//!
+//! | you want | look in |
+//! |---|---|
+//! | the 60 documented metrics | [`catalog`] |
+//! | to declare metrics of your own, with HELP text and labels | [`declare_metrics!`](crate::declare_metrics) |
+//! | to count something now and then | the `metrics` crate: `metrics::counter!("db_deadlocks_total").increment(1)` |
+//! | to count something on every request | [`shard::Cells`] behind a [`Collector`] of your own |
+//! | to read values only when somebody scrapes | a [`Collector`] |
+//! | to measure a sweep of kept things | [`sweep::Sweep`] |
+//! | the text of `/metrics` | [`Registry::render`] |
+//!
+//! Rule of thumb: the facade finds its series by hashing name and labels (some 100 ns); resolve the handle once
+//! and keep it where it matters. A cell of one's own costs 2–3 ns.
+//!
+//! Not here: the endpoint (`covet-http`, operator port) and the readings of the machine ([`crate::system`]).
+
+pub mod catalog;
+mod cells;
+mod exposition;
+pub mod histogram;
+mod metric;
+mod recorder;
+mod registry;
+mod series;
+pub mod shard;
+pub mod sweep;
+
+pub use exposition::{CONTENT_TYPE, Exposition};
+pub use metric::{Kind, Metric};
+pub use recorder::Recorder;
+pub use registry::{Collector, RecorderInstalled, Registry};

@@ -1,0 +1,98 @@
+//! What an operator can set about logs, metrics and the thresholds of the machine's health.
+
+use std::path::PathBuf;
+
+use covet_core::environment::Environment;
+use covet_core::settings::{ByteSize, Invalid, SettingValue, Settings};
+
+use crate::logging::Levels;
+
+/// What is logged, how it looks and where it goes.
+#[derive(Debug, Clone, Settings)]
+#[settings(section = "log")]
+pub struct LogSettings {
+    /// Least level that is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`; after it, other levels for single
+    /// loggers and what is below them, as in `info,covet_data=debug`. Loggers are named as in the log lines or as Rust
+    /// modules.
+    #[setting(variable = "LOG_LEVEL", default = "info", example = "info,covet_data=debug")]
+    pub level: Levels,
+    /// How a line looks.
+    #[setting(variable = "LOG_FORMAT", default = "human", default_outside_development = "json")]
+    pub format: LogFormat,
+    /// File that is logged to beside standard output. Its directory is made when it is not there. One process a file.
+    #[setting(variable = "LOG_FILE", example = "/app/logs/covet.log")]
+    pub file: Option<PathBuf>,
+    /// Size at which the file is closed and a new one begun.
+    #[setting(default = "100MiB", min = "64KiB")]
+    pub file_max_size: ByteSize,
+    /// Number of closed files that are kept: `covet.log.1` is the youngest.
+    #[setting(default = "5", max = "1000")]
+    pub files_kept: u32,
+    /// Whether to log to standard output.
+    #[setting(default = "true")]
+    pub stdout: bool,
+    /// Set to anything, it takes the colours off a terminal (<https://no-color.org>).
+    #[setting(variable = "NO_COLOR")]
+    pub no_color: Option<String>,
+    /// Memory for lines that wait to be written. When it is full, further lines are dropped and counted; the service
+    /// never waits for its log.
+    #[setting(default = "8MiB", min = "256KiB", max = "1GiB")]
+    pub buffer: ByteSize,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SettingValue)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// Time, level, logger and message, for people; in colour on a terminal unless `NO_COLOR` is set.
+    Human,
+}
+
+/// Limits of what the service measures.
+#[derive(Debug, Clone, Settings)]
+#[settings(section = "metrics")]
+pub struct MetricsSettings {
+    /// Largest number of label sets of one metric. What comes after is counted under the label value `other`, with a
+    /// warning.
+    #[setting(default = "1000", min = "10", max = "100000")]
+    pub max_label_sets: usize,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        Self { max_label_sets: 1000 }
+    }
+}
+
+/// How full disk and memory may be before `/health` says so.
+#[derive(Debug, Clone, Settings)]
+#[settings(section = "health_thresholds", validate = "degraded_before_unhealthy")]
+pub struct HealthThresholds {
+    /// Disk in use, in percent, from which the service is degraded.
+    #[setting(default = "80", min = "0", max = "100")]
+    pub disk_degraded_percent: f64,
+    /// Disk in use, in percent, from which the check is unhealthy.
+    #[setting(default = "95", min = "0", max = "100")]
+    pub disk_unhealthy_percent: f64,
+    /// Memory in use, in percent, from which the service is degraded.
+    #[setting(default = "85", min = "0", max = "100")]
+    pub memory_degraded_percent: f64,
+    /// Memory in use, in percent, from which the check is unhealthy.
+    #[setting(default = "95", min = "0", max = "100")]
+    pub memory_unhealthy_percent: f64,
+}
+
+fn degraded_before_unhealthy(thresholds: &HealthThresholds, _: Environment) -> Vec<Invalid> {
+    let pairs = [
+        ("disk_degraded_percent", thresholds.disk_degraded_percent, thresholds.disk_unhealthy_percent),
+        ("memory_degraded_percent", thresholds.memory_degraded_percent, thresholds.memory_unhealthy_percent),
+    ];
+    let wrong = pairs.into_iter().filter(|(_, degraded, unhealthy)| degraded > unhealthy);
+    wrong
+        .map(|(key, degraded, unhealthy)| {
+            Invalid::new(key, format!("is {degraded}, above the {unhealthy} from which it is unhealthy"))
+                .example(unhealthy.to_string())
+        })
+        .collect()
+}

@@ -1,0 +1,120 @@
+//! What a scrape sees when collectors behave, and when they do not.
+
+use std::sync::Arc;
+use std::thread;
+
+use covet_telemetry::metrics::{Collector, Exposition, Registry, catalog};
+use metrics::with_local_recorder;
+
+use crate::value;
+
+struct By<F>(&'static str, F);
+
+impl<F: Fn(&mut Exposition) + Send + Sync> Collector for By<F> {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    fn collect(&self, out: &mut Exposition) {
+        (self.1)(out);
+    }
+}
+
+fn collector(name: &'static str, collect: impl Fn(&mut Exposition) + Send + Sync + 'static) -> Arc<dyn Collector> {
+    Arc::new(By(name, collect))
+}
+
+#[test]
+fn a_collector_and_the_facade_share_a_family() {
+    let registry = Registry::new();
+    registry.register(collector("cache", |out| {
+        out.counter(catalog::CACHE_HITS_TOTAL, &["memory", "user"], 3_u64);
+        out.gauge(catalog::CACHE_HIT_RATIO, &["memory"], 0.75);
+    }));
+    with_local_recorder(&registry.recorder(), || {
+        metrics::counter!("cache_hits_total", "cache_type" => "redis", "key_prefix" => "user").increment(2);
+        metrics::counter!("cache_hits_total", "cache_type" => "memory", "key_prefix" => "user").increment(1);
+    });
+    let text = registry.render();
+    let family: Vec<_> = text.lines().skip_while(|line| !line.starts_with("# HELP cache_hits_total")).take(4).collect();
+    insta::assert_snapshot!(family.join("\n"), @r#"
+    # HELP cache_hits_total Cache reads that found a value.
+    # TYPE cache_hits_total counter
+    cache_hits_total{cache_type="memory",key_prefix="user"} 4.0
+    cache_hits_total{cache_type="redis",key_prefix="user"} 2.0
+    "#);
+    assert_eq!(value(&text, "cache_hit_ratio{cache_type=\"memory\"}"), Some(0.75));
+}
+
+#[test]
+fn a_panicking_or_failing_collector_costs_its_own_values_only() {
+    let registry = Registry::new();
+    registry.register(collector("panics", |out| {
+        out.gauge(catalog::DB_CONNECTIONS_ACTIVE, &[], 1_u64);
+        // Another number of labels than declared.
+        out.gauge(catalog::CACHE_KEYS_TOTAL, &[], 1_u64);
+    }));
+    registry.register(collector("fails", |out| {
+        out.failure("the mount is gone");
+        out.gauge(catalog::DB_CONNECTIONS_IDLE, &[], 2_u64);
+    }));
+    registry.register(collector("works", |out| out.gauge(catalog::APP_REQUESTS_QUEUE_DEPTH, &[], 3_u64)));
+    for scrape in 1..=2 {
+        let text = registry.render();
+        assert_eq!(value(&text, "db_connections_active"), Some(1.0));
+        assert_eq!(value(&text, "db_connections_idle"), Some(2.0));
+        assert_eq!(value(&text, "app_requests_queue_depth"), Some(3.0));
+        let failures =
+            |collector| value(&text, &format!("metrics_collector_failures_total{{collector=\"{collector}\"}}"));
+        let expected = Some(f64::from(scrape));
+        assert_eq!([failures("panics"), failures("fails"), failures("works")], [expected, expected, Some(0.0)]);
+    }
+}
+
+#[test]
+fn a_value_that_is_gone_is_not_shown_again() {
+    let registry = Registry::new();
+    let (tell, told) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    registry.register(collector("once", move |out| {
+        if let Ok(value) = told.lock().unwrap().try_recv() {
+            out.gauge(catalog::DB_CONNECTION_POOL_SIZE, &[], value);
+        }
+    }));
+    tell.send(5_u64).unwrap();
+    assert_eq!(value(&registry.render(), "db_connection_pool_size"), Some(5.0));
+    assert_eq!(value(&registry.render(), "db_connection_pool_size"), None);
+}
+
+#[test]
+fn scrapes_at_the_same_time_as_each_other_and_as_counting_are_whole() {
+    let registry = Registry::new();
+    let lines = registry.render().lines().count();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    registry.counter(catalog::DB_ROWS_AFFECTED, &["select"]).increment(1);
+                    let text = registry.render();
+                    assert_eq!(text.lines().count(), lines + 1);
+                    assert!(text.ends_with('\n'));
+                }
+            });
+        }
+    });
+    assert_eq!(value(&registry.render(), "db_rows_affected{operation=\"select\"}"), Some(200.0));
+}
+
+#[test]
+fn the_text_is_the_same_for_the_same_values() {
+    let texts: Vec<_> = [["a", "b", "c"], ["c", "a", "b"]]
+        .map(|order| {
+            let registry = Registry::new();
+            for operation in order {
+                registry.counter(catalog::DB_ROWS_AFFECTED, &[operation]).increment(1);
+            }
+            registry.render()
+        })
+        .into();
+    assert_eq!(texts[0], texts[1]);
+}
