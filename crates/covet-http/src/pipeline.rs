@@ -17,6 +17,7 @@ mod exchange;
 mod future;
 mod panic;
 mod security_headers;
+mod wall_clock;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -47,6 +48,7 @@ use crate::settings::{CorsSettings, HttpSettings, SecurityHeadersSettings};
 use crate::ws::UpgradeContext;
 use exchange::Exchange;
 use future::Stage;
+use wall_clock::WallClock;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -54,6 +56,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 pub struct Pipeline {
     clock: Clock,
+    wall_clock: WallClock,
     lifecycle: Lifecycle,
     proxies: TrustedProxies,
     admission: Arc<Admission>,
@@ -93,6 +96,7 @@ impl Pipeline {
     pub fn new(parts: PipelineParts<'_>) -> Result<Self, InvalidCors> {
         let http = parts.http;
         Ok(Self {
+            wall_clock: WallClock::new(&parts.clock),
             clock: parts.clock,
             lifecycle: parts.lifecycle,
             proxies: TrustedProxies::new(http.trusted_proxies.clone()),
@@ -106,6 +110,11 @@ impl Pipeline {
             request_timeout: http.request_timeout,
             body_limit: http.body_limit.as_usize(),
         })
+    }
+
+    /// Sets the time of day that log lines are stamped with. Each worker does so a few times a second.
+    pub(crate) fn set_wall_clock(&self) {
+        self.wall_clock.set(&self.clock);
     }
 
     /// Requests being handled and waiting: what the gauges of the queue read.
@@ -149,12 +158,12 @@ impl ConnectionService {
         B::Error: Into<axum::BoxError>,
     {
         let pipeline = &self.pipeline;
-        let now = pipeline.clock.unix_millis();
+        let started = pipeline.clock.monotonic();
         let headers = request.headers();
         let id = headers
             .get(X_REQUEST_ID)
             .and_then(|sent| RequestId::parse(sent.as_bytes()))
-            .unwrap_or_else(|| RequestId::at(now));
+            .unwrap_or_else(|| RequestId::at(pipeline.wall_clock.unix_millis(started)));
         let client = pipeline.proxies.client(self.peer.address.ip(), headers);
         let scope = Arc::new(RequestScope::new(id, client));
         let user_agent = headers.get(http::header::USER_AGENT);
@@ -162,7 +171,8 @@ impl ConnectionService {
         self.peer.watch.request_started();
 
         let https = pipeline.proxies.is_https(self.peer.address.ip(), self.peer.tls, headers);
-        let mut exchange = Exchange::new(Arc::clone(pipeline), &request, Arc::clone(&scope), &self.peer, https, now);
+        let mut exchange =
+            Exchange::new(Arc::clone(pipeline), &request, Arc::clone(&scope), &self.peer, https, started);
 
         // A probe must be answered above all when the service is full.
         let exempt = request.uri().path().starts_with("/health");

@@ -158,7 +158,7 @@ impl App {
         loader.section::<covet_telemetry::settings::LogSettings>();
         loader.section::<covet_telemetry::settings::MetricsSettings>();
         if self.database {
-            loader.section::<covet_data::DatabaseSettings>();
+            loader.section::<covet_data::settings::DatabaseSettings>();
             loader.section::<crate::settings::MigrationSettings>();
         }
         loader.section::<crate::settings::ShutdownSettings>();

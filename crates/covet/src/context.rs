@@ -113,10 +113,6 @@ impl Context {
         self.inner.started
     }
 
-    pub(crate) fn loaded(&self) -> &Loaded {
-        &self.inner.settings
-    }
-
     pub(crate) fn database(&self) -> Option<&Db> {
         self.inner.db.as_ref()
     }

@@ -61,8 +61,8 @@ impl PeriodicTask {
             outcome = run => match outcome {
                 Ok(Ok(())) => "success",
                 Ok(Err(error)) => {
-                    let problem = error.problem();
-                    tracing::error!(task = self.name, error = &error as &dyn std::error::Error, detail = problem.detail.as_deref(), "periodic task failed");
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(task = self.name, error, "periodic task failed");
                     "failure"
                 }
                 // The panic hook has logged it.

@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use covet_core::lifecycle::Phase;
 use covet_core::settings::Loaded;
+use covet_http::listener::tls::Tls;
 use covet_http::listener::{Listener, ServeParts, Serving};
+use covet_http::metrics::HttpMetrics;
 use covet_http::operator::OperatorPort;
 use covet_http::pipeline::{Pipeline, PipelineParts};
 use covet_http::settings::{CorsSettings, HttpSettings, OperatorSettings, SecurityHeadersSettings};
-use covet_http::listener::tls::Tls;
-use covet_http::metrics::HttpMetrics;
 
 pub(crate) use assemble::{describe, router_only};
 
@@ -25,7 +25,7 @@ use crate::command::could_not;
 use crate::instruments::AppCollector;
 use crate::settings::WorkerSettings;
 use crate::{App, banner, operator_pages};
-use start::{Started, StartError, start};
+use start::{StartError, Started, start};
 
 /// Serves the API until told to stop.
 pub(crate) async fn serve(app: App, loaded: Loaded) -> ExitCode {
@@ -44,6 +44,7 @@ async fn run(app: App, loaded: Loaded, api: bool) -> ExitCode {
         Err(error) => return could_not("cannot watch for signals", &error),
     };
     let name = app.name;
+    banner::show(&app, &loaded, api);
     let started = match start(&app, loaded).await {
         Ok(started) => started,
         Err(error) => return could_not(&format!("{name} cannot start"), &error),
@@ -81,7 +82,15 @@ async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>
         }
     }
     context.lifecycle().advance(Phase::Ready);
-    banner::show(context, api_address, operator_address);
+    let started_in = context.clock().monotonic().duration_since(context.started());
+    tracing::info!(
+        version = context.version(),
+        environment = context.environment().as_str(),
+        api = api_address.map(|address| address.to_string()),
+        operator = %operator_address,
+        started_in_ms = u64::try_from(started_in.as_millis()).unwrap_or(u64::MAX),
+        "ready"
+    );
     Ok(serving)
 }
 

@@ -170,6 +170,7 @@ impl Worker {
     }
 
     fn tick(&self) {
+        self.pipeline.set_wall_clock();
         self.now.set(self.parts.clock.monotonic().duration_since(self.started));
     }
 

@@ -4,12 +4,12 @@
 //! handled at once, some more wait a short while, and the rest hear 503 with `Retry-After` at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 
 use crate::Error;
 use covet_core::problem::Problem;
@@ -17,51 +17,52 @@ use covet_core::problem::Problem;
 /// The places for requests, and the queue before them.
 #[derive(Debug)]
 pub struct Admission {
-    places: Arc<Semaphore>,
+    in_flight: AtomicUsize,
     max_in_flight: usize,
     waiting: AtomicUsize,
     queue_limit: usize,
     queue_timeout: Duration,
+    place_free: Notify,
 }
 
 impl Admission {
     pub(super) fn new(max_in_flight: usize, queue_limit: usize, queue_timeout: Duration) -> Self {
-        let max_in_flight = max_in_flight.min(Semaphore::MAX_PERMITS);
         Self {
-            places: Arc::new(Semaphore::new(max_in_flight)),
+            in_flight: AtomicUsize::new(0),
             max_in_flight,
             waiting: AtomicUsize::new(0),
             queue_limit,
             queue_timeout,
+            place_free: Notify::new(),
         }
     }
 
     /// Requests being handled.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.max_in_flight - self.places.available_permits()
+        self.in_flight.load(SeqCst)
     }
 
     /// Requests waiting for a place: `app_requests_queue_depth`.
     #[must_use]
     pub fn queue_depth(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.load(SeqCst)
     }
 
     /// Takes a place if one is free. Given back by [`Admission::leave`].
     pub(super) fn try_enter(&self) -> bool {
-        match self.places.try_acquire() {
-            Ok(permit) => {
-                permit.forget();
-                true
-            }
-            Err(_) => false,
-        }
+        // Never over the limit, not even for a moment: who comes right then would be turned away for nothing.
+        let one_more = |in_flight: usize| (in_flight < self.max_in_flight).then_some(in_flight + 1);
+        self.in_flight.fetch_update(SeqCst, SeqCst, one_more).is_ok()
     }
 
     /// Gives a place back.
     pub(super) fn leave(&self) {
-        self.places.add_permits(1);
+        self.in_flight.fetch_sub(1, SeqCst);
+        // One who begins to wait after this reading sees the free place before sleeping.
+        if self.waiting.load(SeqCst) > 0 {
+            self.place_free.notify_one();
+        }
     }
 
     /// Waits for a place. False when the queue is full or the wait too long.
@@ -69,21 +70,21 @@ impl Admission {
         struct Waiting<'a>(&'a AtomicUsize);
         impl Drop for Waiting<'_> {
             fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
+                self.0.fetch_sub(1, SeqCst);
             }
         }
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let before = self.waiting.fetch_add(1, SeqCst);
         let _waiting = Waiting(&self.waiting);
         if before >= self.queue_limit {
             return false;
         }
-        match tokio::time::timeout(self.queue_timeout, self.places.acquire()).await {
-            Ok(Ok(permit)) => {
-                permit.forget();
-                true
+        let place = async {
+            // A notification that comes between the try and the wait is kept for the wait.
+            while !self.try_enter() {
+                self.place_free.notified().await;
             }
-            _ => false,
-        }
+        };
+        tokio::time::timeout(self.queue_timeout, place).await.is_ok()
     }
 }
 

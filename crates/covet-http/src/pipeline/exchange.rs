@@ -12,7 +12,7 @@ use covet_core::lifecycle::Phase;
 use covet_telemetry::logging::access::{self, AccessLine};
 use covet_telemetry::request::RequestScope;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::Limited;
 
 use super::body::{Arrival, ArrivingBody, DepartingBody};
@@ -30,15 +30,13 @@ pub(super) struct Exchange {
     scope: Arc<RequestScope>,
     watch: Arc<ConnectionWatch>,
     started: Instant,
-    started_unix_millis: u64,
     method: Method,
     path: Option<PathAndQuery>,
     version: Version,
     client: IpAddr,
     https: bool,
     user_agent: Option<HeaderValue>,
-    accept_encoding: Option<HeaderValue>,
-    origin: Option<HeaderValue>,
+    negotiation: Option<Box<Negotiation>>,
     arrival: Option<Arc<Arrival>>,
     /// Of a response whose body is on its way.
     departing: Option<(StatusCode, u64)>,
@@ -52,27 +50,20 @@ impl Exchange {
         scope: Arc<RequestScope>,
         peer: &Peer,
         https: bool,
-        started_unix_millis: u64,
+        started: Instant,
     ) -> Self {
         let headers = request.headers();
-        let accept_encoding = match pipeline.compression {
-            true => headers.get(header::ACCEPT_ENCODING).filter(|value| compression::accepts_gzip(value)).cloned(),
-            false => None,
-        };
-        let origin = pipeline.cors.as_ref().and_then(|_| headers.get(header::ORIGIN).cloned());
         Self {
             admitted: false,
             watch: Arc::clone(&peer.watch),
-            started: pipeline.clock.monotonic(),
-            started_unix_millis,
+            started,
             method: request.method().clone(),
             path: request.uri().path_and_query().cloned(),
             version: request.version(),
             client: scope.client(),
             https,
             user_agent: headers.get(header::USER_AGENT).cloned(),
-            accept_encoding,
-            origin,
+            negotiation: Negotiation::of(&pipeline, headers),
             arrival: None,
             departing: None,
             finished: false,
@@ -106,11 +97,8 @@ impl Exchange {
         if status.is_server_error() {
             self.count_exception(&response);
         }
-        if let Some(accept_encoding) = self.accept_encoding.take() {
-            response = compression::compress(accept_encoding, response);
-        }
-        if let (Some(origin), Some(cors)) = (self.origin.take(), &self.pipeline.cors) {
-            response = cors.allow(origin, response);
+        if let Some(negotiation) = self.negotiation.take() {
+            response = negotiation.apply(&self.pipeline, response);
         }
         let headers = response.headers_mut();
         self.pipeline.security_headers.add(headers, self.https);
@@ -154,12 +142,13 @@ impl Exchange {
             self.pipeline.admission.leave();
         }
         self.watch.request_finished();
-        let duration = self.pipeline.clock.monotonic().duration_since(self.started);
+        let now = self.pipeline.clock.monotonic();
+        let duration = now.duration_since(self.started);
         let request_bytes = self.arrival.as_ref().map_or(0, |arrival| arrival.bytes.load(Ordering::Relaxed));
         let route = self.route();
         route.finished(&self.method, status, duration, request_bytes, response_bytes);
         access::write(&AccessLine {
-            unix_millis: self.started_unix_millis + u64::try_from(duration.as_millis()).unwrap_or(0),
+            unix_millis: self.pipeline.wall_clock.unix_millis(now),
             method: self.method.as_str(),
             route: route.endpoint(),
             path: self.path(),
@@ -188,6 +177,36 @@ impl Exchange {
     fn count_exception(&self, response: &Response) {
         let exception = response.extensions().get::<ExceptionType>().map_or("ServerError", |exception| exception.0);
         self.pipeline.metrics.count_exception(self.route().endpoint(), &self.method, exception);
+    }
+}
+
+/// What of the request decides over the response's form.
+struct Negotiation {
+    accept_encoding: Option<HeaderValue>,
+    origin: Option<HeaderValue>,
+}
+
+impl Negotiation {
+    fn of(pipeline: &Pipeline, headers: &HeaderMap) -> Option<Box<Self>> {
+        let accept_encoding = match pipeline.compression {
+            true => headers.get(header::ACCEPT_ENCODING).filter(|value| compression::accepts_gzip(value)),
+            false => None,
+        };
+        let origin = pipeline.cors.as_ref().and_then(|_| headers.get(header::ORIGIN));
+        if accept_encoding.is_none() && origin.is_none() {
+            return None;
+        }
+        Some(Box::new(Self { accept_encoding: accept_encoding.cloned(), origin: origin.cloned() }))
+    }
+
+    fn apply(self, pipeline: &Pipeline, mut response: Response) -> Response {
+        if let Some(accept_encoding) = self.accept_encoding {
+            response = compression::compress(accept_encoding, response);
+        }
+        if let (Some(origin), Some(cors)) = (self.origin, &pipeline.cors) {
+            response = cors.allow(origin, response);
+        }
+        response
     }
 }
 

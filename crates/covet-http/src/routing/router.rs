@@ -211,7 +211,8 @@ impl Router<()> {
             }
             router = router.route(&path, merged);
         }
-        Ok(Routes { router: router.fallback(not_found) })
+        // With its state given, the router's handlers are made services now and not at every request.
+        Ok(Routes { router: router.fallback(not_found).with_state(()) })
     }
 }
 

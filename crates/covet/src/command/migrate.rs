@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use covet_core::clock::Clock;
 use covet_core::settings::Loaded;
-use covet_data::{DatabaseSettings, Db, Migrations};
+use covet_data::Db;
+use covet_data::migrate::{Change, Entry, MigrationError, Migrator, State, Status};
+use covet_data::settings::DatabaseSettings;
 use serde::Serialize;
 
-use super::{could_not, print, print_json, say};
+use super::{could_not, print, print_json, say, with_causes};
 use crate::App;
 
 #[derive(Debug, Subcommand)]
@@ -27,4 +29,73 @@ pub(super) enum Migrate {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Serialize)]
+struct StatusReport {
+    schema: &'static str,
+    migrations: Vec<Entry>,
+    problem: Option<String>,
+}
+
+pub(super) async fn run(app: App, loaded: Loaded, command: Migrate) -> ExitCode {
+    let Some(migrations) = &app.migrations else {
+        say("this service declares no migrations (App::migrations)");
+        return ExitCode::SUCCESS;
+    };
+    let db = match Db::connect(loaded.get::<DatabaseSettings>(), Clock::system()).await {
+        Ok(db) => db,
+        Err(error) => return could_not("cannot open the database", &error),
+    };
+    let code = match Migrator::new(&db, migrations) {
+        Ok(migrator) => act(&migrator, command).await,
+        Err(error) => could_not("cannot read the migrations", &error),
+    };
+    db.close().await;
+    code
+}
+
+async fn act(migrator: &Migrator, command: Migrate) -> ExitCode {
+    match command {
+        Migrate::Up => told(migrator.up().await, "applied", "nothing is pending"),
+        Migrate::Down { count } => told(migrator.down(count).await, "taken back", "nothing is applied"),
+        Migrate::Status { json } => match migrator.status().await {
+            Ok(status) => show(status, json),
+            Err(error) => could_not("cannot read the schema's state", &error),
+        },
+    }
+}
+
+fn told(changes: Result<Vec<Change>, MigrationError>, done: &str, nothing: &str) -> ExitCode {
+    match changes {
+        Ok(changes) if changes.is_empty() => print(&format!("{nothing}\n")),
+        Ok(changes) => {
+            for change in changes {
+                print(&format!("{:04} {}  {done} in {} ms\n", change.version, change.name, change.took.as_millis()));
+            }
+        }
+        Err(error) => return could_not("migration failed", &error),
+    }
+    ExitCode::SUCCESS
+}
+
+fn show(status: Status, json: bool) -> ExitCode {
+    let up_to_date = status.pending().next().is_none() && status.problem.is_none();
+    if json {
+        let problem = status.problem.as_ref().map(|problem| with_causes(problem));
+        let report = StatusReport { schema: "covet.migrations/1", migrations: status.entries, problem };
+        let code = print_json(&report);
+        return if up_to_date { code } else { ExitCode::FAILURE };
+    }
+    for entry in &status.entries {
+        let state = match &entry.state {
+            State::Applied { applied_at, .. } => format!("applied  {applied_at:.0}"),
+            State::Pending => "pending".to_owned(),
+        };
+        print(&format!("{:04} {:<24} {state}\n", entry.version, entry.name));
+    }
+    if let Some(problem) = &status.problem {
+        say(&with_causes(problem));
+    }
+    if up_to_date { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -54,7 +54,10 @@ async fn asset(crate::Path(file): crate::Path<String>) -> covet_http::axum::resp
     let config = std::sync::Arc::new(utoipa_swagger_ui::Config::from("/api/openapi.json"));
     match utoipa_swagger_ui::serve(&file, config) {
         Ok(Some(found)) => {
-            let headers = [(header::CONTENT_TYPE, found.content_type), (header::CACHE_CONTROL, "public, max-age=86400".to_owned())];
+            let headers = [
+                (header::CONTENT_TYPE, found.content_type),
+                (header::CACHE_CONTROL, "public, max-age=86400".to_owned()),
+            ];
             (headers, found.bytes.into_owned()).into_response()
         }
         _ => crate::Error::not_found().into_response(),

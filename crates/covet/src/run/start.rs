@@ -9,14 +9,16 @@ use covet_core::clock::Clock;
 use covet_core::health::{Criticality, HealthSettings, Registry as HealthRegistry};
 use covet_core::lifecycle::Lifecycle;
 use covet_core::settings::{Loaded, ServiceSettings};
-use covet_data::{DatabaseSettings, Db, Migrations};
+use covet_data::migrate::Migrator;
+use covet_data::settings::DatabaseSettings;
+use covet_data::{DatabaseCheck, DatabaseCollector, Db, Migrations};
 use covet_http::pipeline::install_panic_hook;
 use covet_telemetry::settings::{HealthThresholds, LogSettings, MetricsSettings};
 use covet_telemetry::system::checks::{DiskSpace, Memory};
 use covet_telemetry::{Service, Telemetry};
 
-use crate::context::{Context, Inner};
 use crate::App;
+use crate::context::{Context, Inner};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +31,7 @@ pub(crate) enum StartError {
     Database(#[from] covet_data::Error),
     /// The schema cannot be brought up to date.
     #[error("migrations: {0}")]
-    Migrations(#[from] covet_data::MigrationError),
+    Migrations(Box<covet_data::migrate::MigrationError>),
     /// The schema is behind, and may not be changed at start-up.
     #[error("{0} migrations are pending and COVET_MIGRATIONS__ON_START is false. Run `migrate up`, or set it to true")]
     Pending(usize),
@@ -48,6 +50,12 @@ pub(crate) enum StartError {
     /// No threads for the acceptors.
     #[error("cannot start the acceptors: {0}")]
     Threads(std::io::Error),
+}
+
+impl From<covet_data::migrate::MigrationError> for StartError {
+    fn from(error: covet_data::migrate::MigrationError) -> Self {
+        Self::Migrations(Box::new(error))
+    }
 }
 
 /// What lives as long as the process.
@@ -78,9 +86,13 @@ pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartErr
     install_panic_hook();
     raise_descriptor_limit();
 
-    let db = if app.database { Some(Db::connect(loaded.get::<DatabaseSettings>(), clock.clone()).await?) } else { None };
+    let db =
+        if app.database { Some(Db::connect(loaded.get::<DatabaseSettings>(), clock.clone()).await?) } else { None };
     if let (Some(db), Some(migrations)) = (&db, &app.migrations) {
         bring_up_to_date(db, migrations, loaded.get::<crate::settings::MigrationSettings>()).await?;
+    }
+    if let Some(db) = &db {
+        telemetry.registry.register(Arc::new(DatabaseCollector::new(db.clone())));
     }
     let health = HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone());
     register_checks(app, &loaded, &health, db.as_ref());
@@ -103,14 +115,12 @@ async fn bring_up_to_date(
     migrations: &Migrations,
     settings: &crate::settings::MigrationSettings,
 ) -> Result<(), StartError> {
+    let migrator = Migrator::new(db, migrations)?;
     if settings.on_start {
-        for applied in db.migrator(migrations).up().await? {
-            tracing::info!(version = applied.version, name = applied.name, "migration applied");
-        }
+        migrator.up().await?;
         return Ok(());
     }
-    let pending = db.migrator(migrations).pending().await?;
-    match pending.len() {
+    match migrator.pending().await? {
         0 => Ok(()),
         count => Err(StartError::Pending(count)),
     }
@@ -119,7 +129,7 @@ async fn bring_up_to_date(
 fn register_checks(app: &App, loaded: &Loaded, health: &HealthRegistry, db: Option<&Db>) {
     let thresholds = loaded.get::<HealthThresholds>();
     if let Some(db) = db {
-        health.register("database", Criticality::Critical, db.health_check());
+        health.register("database", Criticality::Critical, DatabaseCheck::new(db.clone()));
     }
     let data = &loaded.get::<ServiceSettings>().data_dir;
     let disk = if data.exists() { data.clone() } else { PathBuf::from(".") };
@@ -135,7 +145,8 @@ fn register_checks(app: &App, loaded: &Loaded, health: &HealthRegistry, db: Opti
 /// here uses.
 fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         tracing::warn!(error = &error as &dyn StdError, "the limit of open files stays as it is");
     }
