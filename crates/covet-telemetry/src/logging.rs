@@ -14,6 +14,7 @@
 //! `covet.http.listener`. Every crate logs under its own name: `covet.core`, `covet.telemetry`, `covet.http`,
 //! `covet.data`, `covet.identity`, and the service under its crate's name. Two loggers are no modules: [`API`]
 //! (`covet.api`) has the line of every request, [`SECURITY`] (`covet.security`) what a security review asks for.
+//! Libraries log under their own names, whether they use `tracing` or the `log` crate.
 //!
 //! **Levels.** ERROR: somebody has to act. WARN: it went on, but not as it should. INFO: what an operator wants
 //! to know of a healthy service. DEBUG and TRACE: for whoever looks for a fault.

@@ -149,6 +149,11 @@ impl Exposition {
         }
         assert_eq!(labels.len(), metric.labels.len(), "labels of {}", metric.name);
         let family = self.declare(metric);
+        if self.families[family].kind != kind {
+            let known = self.families[family].kind.type_name();
+            self.failures.push(format!("{} is a {known} and was given as a {}", metric.name, kind.type_name()));
+            return;
+        }
         let start = self.label_text.len();
         push_labels(&mut self.label_text, metric.labels.iter().copied().zip(labels.iter().copied()));
         let labels = start..self.label_text.len();
@@ -161,7 +166,7 @@ impl Exposition {
         {
             return family;
         }
-        let family = self.family(metric.name, metric.help, metric.kind);
+        let family = self.known_or_new(metric.name, metric.help, metric.kind);
         self.last = Some((metric.name, family));
         family
     }
@@ -175,9 +180,20 @@ impl Exposition {
 
 /// For the series behind the facade, whose labels are kept as text.
 impl Exposition {
+    /// The family of a metric, which from now on is of this kind. Series are given before collectors.
     pub(super) fn family(&mut self, name: &str, help: &str, kind: Kind) -> usize {
-        if let Some(index) = self.by_name.get(name) {
-            return *index;
+        let index = self.known_or_new(name, help, kind);
+        let family = &mut self.families[index];
+        if family.kind != kind {
+            // Declared since the last scrape.
+            (family.help, family.kind) = (help.into(), kind);
+        }
+        index
+    }
+
+    fn known_or_new(&mut self, name: &str, help: &str, kind: Kind) -> usize {
+        if let Some(index) = self.by_name.get(name).copied() {
+            return index;
         }
         let index = self.families.len();
         self.by_name.insert(name.into(), index);

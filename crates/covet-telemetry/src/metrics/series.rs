@@ -125,8 +125,8 @@ impl Series {
 
     /// The series of `key`. `None` when the metric is of another kind.
     pub(super) fn find(&self, key: &Key, wanted: Wanted) -> Option<Handle> {
-        // The low bits choose a bucket within the map.
-        let lookup = &self.lookup[(key.get_hash() >> 57) as usize % LOOKUP_SHARDS];
+        // The map itself looks at the lowest and the highest bits.
+        let lookup = &self.lookup[(key.get_hash() >> 32) as usize % LOOKUP_SHARDS];
         if let Some(handle) = lookup.read().unwrap_or_else(PoisonError::into_inner).get(key)
             && handle.is(wanted)
         {

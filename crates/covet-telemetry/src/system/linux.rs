@@ -52,7 +52,8 @@ pub(super) fn interfaces() -> Result<Vec<Interface>, NotRead> {
 
 pub(super) fn load() -> Result<Load, NotRead> {
     let load = LoadAverage::current().map_err(failed("/proc/loadavg"))?;
-    Ok(Load([load.one, load.five, load.fifteen].map(f64::from)))
+    // The kernel tells two decimals; a float of 32 bits would show more than there are.
+    Ok(Load([load.one, load.five, load.fifteen].map(|average| (f64::from(average) * 100.0).round() / 100.0)))
 }
 
 pub(super) fn process() -> Result<Process, NotRead> {

@@ -6,6 +6,7 @@ mod facade;
 mod log_files;
 mod log_lines;
 mod scrape;
+mod settings;
 mod start;
 mod system;
 

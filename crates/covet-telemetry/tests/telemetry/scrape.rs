@@ -71,6 +71,35 @@ fn a_panicking_or_failing_collector_costs_its_own_values_only() {
     }
 }
 
+covet_telemetry::declare_metrics! {
+    /// Metrics of these tests.
+    ALL;
+    /// Jobs waiting.
+    gauge JOBS = "jobs" {};
+    /// Jobs waiting, as somebody else thinks.
+    histogram OTHER_JOBS = "jobs" {} [1.0];
+}
+
+#[test]
+fn a_second_opinion_on_what_a_metric_is_does_not_spoil_the_text() {
+    let registry = Registry::new();
+    registry.declare(ALL[0]);
+    registry.register(collector("other", |out| out.histogram(OTHER_JOBS, &[], &[1, 2], 3.0)));
+    registry.register(collector("jobs", |out| out.gauge(JOBS, &[], 4_u64)));
+    let text = registry.render();
+    assert!(text.contains("# HELP jobs Jobs waiting.\n# TYPE jobs gauge\njobs 4.0\n#"), "{text}");
+    assert_eq!(value(&text, "metrics_collector_failures_total{collector=\"other\"}"), Some(1.0));
+}
+
+#[test]
+fn a_metric_declared_after_it_was_described_is_as_declared() {
+    let registry = Registry::new();
+    with_local_recorder(&registry.recorder(), || metrics::describe_counter!("jobs", "Jobs."));
+    assert!(registry.render().contains("# TYPE jobs counter\n"));
+    registry.declare(JOBS);
+    assert!(registry.render().contains("# HELP jobs Jobs waiting.\n# TYPE jobs gauge\n"));
+}
+
 #[test]
 fn a_value_that_is_gone_is_not_shown_again() {
     let registry = Registry::new();
