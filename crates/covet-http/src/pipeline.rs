@@ -174,15 +174,15 @@ impl ConnectionService {
         let mut exchange =
             Exchange::new(Arc::clone(pipeline), &request, Arc::clone(&scope), &self.peer, https, started);
 
+        let has_body = !request.body().is_end_stream();
         // A probe must be answered above all when the service is full.
         let exempt = request.uri().path().starts_with("/health");
         let stage = if let Some(response) = pipeline.cors.as_ref().and_then(|cors| cors.preflight(&request)) {
             Stage::answered(response)
-        } else if content_length(&request).is_some_and(|length| length > pipeline.body_limit as u64) {
+        } else if has_body && content_length(&request).is_some_and(|length| length > pipeline.body_limit as u64) {
             let mut scope = Some(Arc::clone(&scope));
             Stage::answered(request::enter(&mut scope, || body::too_large(pipeline.body_limit)))
         } else {
-            let has_body = !request.body().is_end_stream();
             if has_body {
                 // axum's own limit of 2 MB would cut first.
                 axum::extract::DefaultBodyLimit::disable().apply(&mut request);

@@ -1,8 +1,8 @@
 //! Headers that tell browsers what not to do, on every response, errors included.
 
 use http::header::{
-    CONTENT_SECURITY_POLICY, Entry, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS, X_XSS_PROTECTION,
+    CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    X_XSS_PROTECTION,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -11,6 +11,8 @@ use crate::settings;
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// Room for these headers and a handler's own without growing.
+const ROOM: usize = 16;
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains; preload");
 
 /// The documented values, word for word. `X-XSS-Protection` and the lax policies are kept for those who rely on
@@ -45,10 +47,11 @@ static STRICT: [(HeaderName, HeaderValue); 8] = [
     (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
 
-#[derive(Clone, Copy)]
+/// The headers of a preset, ready to be copied: cheaper than putting in one after the other.
+#[derive(Clone)]
 pub(super) struct SecurityHeaders {
-    preset: &'static [(HeaderName, HeaderValue)],
-    hsts: bool,
+    http: HeaderMap,
+    https: HeaderMap,
 }
 
 impl SecurityHeaders {
@@ -58,19 +61,32 @@ impl SecurityHeaders {
             settings::SecurityHeaders::Strict => &STRICT,
             settings::SecurityHeaders::Off => &[],
         };
-        Self { preset, hsts: !preset.is_empty() }
+        let mut http = HeaderMap::with_capacity(ROOM);
+        http.extend(preset.iter().cloned());
+        let mut https = http.clone();
+        if !preset.is_empty() {
+            https.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+        }
+        Self { http, https }
     }
 
     /// Adds what the handler did not set itself. `https`: browsers ignore HSTS over plain HTTP, so it is not sent.
-    pub(super) fn add(self, headers: &mut HeaderMap, https: bool) {
-        headers.reserve(self.preset.len() + 2);
-        for (name, value) in self.preset {
-            if let Entry::Vacant(vacant) = headers.entry(name) {
-                vacant.insert(value.clone());
+    pub(super) fn add(&self, headers: &mut HeaderMap, https: bool) {
+        let template = if https { &self.https } else { &self.http };
+        let handlers = std::mem::replace(headers, template.clone());
+        let mut last = None;
+        for (name, value) in handlers {
+            match (name, &last) {
+                (Some(name), _) => {
+                    headers.insert(name.clone(), value);
+                    last = Some(name);
+                }
+                // Further values of the same header come without its name.
+                (None, Some(name)) => {
+                    headers.append(name, value);
+                }
+                (None, None) => {}
             }
-        }
-        if https && self.hsts {
-            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(HSTS);
         }
     }
 }
@@ -87,6 +103,18 @@ mod tests {
         assert_eq!(headers["content-security-policy"], "default-src 'none'");
         assert_eq!(headers["x-frame-options"], "SAMEORIGIN");
         assert!(!headers.contains_key("strict-transport-security"));
+    }
+
+    #[test]
+    fn a_header_with_several_values_keeps_them() {
+        let mut headers = HeaderMap::new();
+        headers.append("set-cookie", HeaderValue::from_static("a=1"));
+        headers.append("set-cookie", HeaderValue::from_static("b=2"));
+        headers.append("vary", HeaderValue::from_static("origin"));
+        SecurityHeaders::new(settings::SecurityHeaders::Documented).add(&mut headers, false);
+        assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+        assert_eq!(headers["vary"], "origin");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
     }
 
     #[test]
