@@ -1,4 +1,4 @@
-//! The service's command line: data on standard output, exit code 0 or 1, nothing started that was not asked for.
+//! The service's command line: data on standard output, exit code 0, 1 or 2, nothing started that was not asked for.
 
 use anyhow::{Context, Result};
 use covet_testkit::Service;
@@ -99,7 +99,7 @@ async fn a_port_in_use_is_told_with_its_variable() -> Result<()> {
     let taken = covet_testkit::free_port()?;
     let _stranger = std::net::TcpListener::bind(("127.0.0.1", taken))?;
     let finished = Service::builder().env("PORT", taken.to_string()).prepare()?.command(&[]).await?;
-    assert_eq!(finished.code(), Some(1), "{}", finished.output());
+    assert_eq!(finished.code(), Some(2), "{}", finished.output());
     let output = finished.output();
     assert!(output.contains("PORT") && output.contains(&taken.to_string()), "{output}");
     Ok(())

@@ -7,6 +7,7 @@ use covet_system_tests::raw_http::Connection;
 use covet_system_tests::{SOON, drill};
 use covet_testkit::{Service, Signal, wait_until};
 use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -42,6 +43,16 @@ async fn wait_until_in_progress(service: &Service, endpoint: &str) -> Result<()>
     })
     .await?;
     Ok(())
+}
+
+/// Whether an error in the log names this route as what was still running.
+fn names_as_cut(log: &str, route: &str) -> bool {
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.any(|line| {
+        let request = line["method"] == "GET" && line["route"] == route;
+        let listed = line["still_running"].as_str().is_some_and(|names| names.contains(&format!("GET {route}")));
+        line["level"] == "ERROR" && (request || listed)
+    })
 }
 
 #[tokio::test]
@@ -92,9 +103,21 @@ async fn a_stuck_handler_is_cut_at_the_deadline_and_named_in_the_log() -> Result
     let status = service.process()?.wait_exit(SOON).await?;
     let log = service.process()?.lines().join("\n");
     assert_eq!(status.code(), Some(1), "{log}");
-    let last = log.lines().rev().find(|line| line.contains("/stuck")).context(log.clone())?;
-    assert!(last.contains("GET /stuck"), "{last}");
-    assert!(last.contains("\"level\":\"ERROR\"") || last.contains("\"level\":\"WARN"), "{last}");
+    assert!(names_as_cut(&log, "/stuck"), "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_handler_that_blocks_its_thread_cannot_prevent_the_end() -> Result<()> {
+    let service = drill::builder()?.env(READINESS_DELAY, "0s").env(DEADLINE, "500ms").start().await?;
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send_get("/block").await?;
+    wait_until_in_progress(&service, "/block").await?;
+    service.process()?.signal(Signal::SIGTERM)?;
+    let status = service.process()?.wait_exit(SOON).await?;
+    let log = service.process()?.lines().join("\n");
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(names_as_cut(&log, "/block"), "{log}");
     Ok(())
 }
 
@@ -110,7 +133,7 @@ async fn a_second_signal_ends_it_at_once() -> Result<()> {
     let status = service.process()?.wait_exit(SOON).await?;
     let log = service.process()?.lines().join("\n");
     assert_eq!(status.code(), Some(1), "{log}");
-    assert!(log.contains("GET /stuck"), "it says what was still running: {log}");
+    assert!(names_as_cut(&log, "/stuck"), "{log}");
     Ok(())
 }
 
@@ -200,8 +223,9 @@ async fn as_process_1_of_a_container_it_ends_in_time_and_leaves_no_zombies() -> 
         wrapper.extend(["--user", "--map-root-user"]);
     }
     let service = drill::builder()?.wrapper(&wrapper).env(READINESS_DELAY, "0s").env(DEADLINE, FOREVER).start().await?;
-    let own_pid = service.client().get(service.url("/pid")).send().await?.text().await?;
-    assert_eq!(own_pid, "1");
+    let process = service.process()?;
+    let process_1 = *process.descendants().first().context("unshare has no child")?;
+    let before = process.descendants();
 
     // A child of a child loses its parent and becomes a child of process 1, which has to wait for it.
     for _ in 0..5 {
@@ -209,12 +233,11 @@ async fn as_process_1_of_a_container_it_ends_in_time_and_leaves_no_zombies() -> 
         assert_eq!(response.status(), 200, "its own child is still its own: {}", response.text().await?);
     }
     wait_until("the orphans to be gone, not left as zombies", SOON, async || {
-        let family = service.process().map_err(|error| error.to_string())?.descendants();
-        if family.len() == 1 { Ok(()) } else { Err(format!("processes {family:?}")) }
+        let family = process.descendants();
+        if family == before { Ok(()) } else { Err(format!("processes {family:?}, before {before:?}")) }
     })
     .await?;
 
-    let process_1 = service.process()?.descendants()[0];
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(process_1.cast_signed()), Signal::SIGTERM)?;
     // `unshare` passes the exit code on.
     assert_eq!(service.process()?.wait_exit(SOON).await?.code(), Some(0), "{:#?}", service.process()?.lines());

@@ -9,11 +9,13 @@ use crate::{Error, Result};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// So that the last question is not cut before it can be answered.
+const SHORTEST_QUESTION: Duration = Duration::from_secs(1);
 
 /// Asks `probe` again and again until it answers `Ok`, for at most `deadline`.
 ///
 /// `probe` answers `Err` with what it saw instead, so that a failure tells more than "timed out". A probe that hangs is cut at the
-/// deadline too.
+/// deadline too, or after a second if that is later.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -44,7 +46,7 @@ pub async fn wait_until<T, Seen: Display>(
     let mut pause = FIRST_PAUSE;
     loop {
         let left = deadline.saturating_sub(started.elapsed());
-        match timeout(left.max(FIRST_PAUSE), probe()).await {
+        match timeout(left.max(SHORTEST_QUESTION), probe()).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(seen)) => last = seen.to_string(),
             Err(_) => last.push_str("; then the question itself was not answered"),

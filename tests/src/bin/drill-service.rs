@@ -1,0 +1,116 @@
+//! A service whose routes misbehave on request: slow, stuck, panicking, forking. See `covet_system_tests::drill`.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use covet::axum::body::Bytes;
+use covet::axum::http::StatusCode;
+use covet::health::Outcome;
+use covet::prelude::*;
+use covet::ws::WebSocketUpgrade;
+use serde::Deserialize;
+
+static CRITICAL: LazyLock<Arc<Dial>> = LazyLock::new(Arc::default);
+static OPTIONAL: LazyLock<Arc<Dial>> = LazyLock::new(Arc::default);
+
+#[tokio::main]
+async fn main() -> covet::Result {
+    App::new("drill-service")
+        .version(env!("CARGO_PKG_VERSION"))
+        .health_critical("critical", || CRITICAL.ask())
+        .health("optional", || OPTIONAL.ask())
+        .routes(routes)
+        .run()
+        .await
+}
+
+fn routes(_: &Context) -> Router {
+    Router::new()
+        .route("/hello", get(async || "hello"))
+        .route("/slow", get(slow))
+        .route("/stuck", get(async || std::future::pending::<()>().await))
+        .route("/block", get(block))
+        .route("/fail", get(async || Err::<(), _>(Error::status(StatusCode::INTERNAL_SERVER_ERROR))))
+        .route("/panic", get(panic))
+        .route("/echo", post(async |body: Bytes| body))
+        .route("/ws/echo", get(echo))
+        .route("/orphan", post(orphan))
+        .route("/check/{name}/{state}", put(set_check))
+}
+
+#[derive(Deserialize)]
+struct Slow {
+    ms: u64,
+}
+
+async fn slow(Query(slow): Query<Slow>) -> &'static str {
+    tokio::time::sleep(Duration::from_millis(slow.ms)).await;
+    "at last"
+}
+
+/// Holds its thread: not even a cut can reach it.
+#[expect(clippy::unused_async, reason = "handlers are async")]
+async fn block() {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[expect(clippy::panic, clippy::unused_async, reason = "what it is for")]
+async fn panic() {
+    panic!("on purpose");
+}
+
+async fn echo(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(async |mut socket| {
+        while let Some(message) = socket.recv().await {
+            if socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Starts a shell whose own child outlives it, and waits for the shell.
+async fn orphan() -> Result<&'static str, Error> {
+    let shell =
+        tokio::task::spawn_blocking(|| std::process::Command::new("/bin/sh").args(["-c", "sleep 0.2 &"]).status());
+    match shell.await {
+        Ok(Ok(status)) if status.success() => Ok("orphaned"),
+        other => Err(Error::status(StatusCode::INTERNAL_SERVER_ERROR).detail(format!("{other:?}"))),
+    }
+}
+
+async fn set_check(Path((name, state)): Path<(String, String)>) -> Result<StatusCode, Error> {
+    let dial = match name.as_str() {
+        "critical" => &CRITICAL,
+        "optional" => &OPTIONAL,
+        _ => return Err(Error::status(StatusCode::NOT_FOUND)),
+    };
+    let Some(position) = STATES.iter().position(|known| *known == state) else {
+        return Err(Error::status(StatusCode::NOT_FOUND));
+    };
+    dial.0.store(u8::try_from(position).unwrap_or(0), Ordering::Relaxed);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+const STATES: [&str; 4] = ["healthy", "degraded", "unhealthy", "hang"];
+
+/// What a health check answers, as an index into [`STATES`].
+#[derive(Default)]
+struct Dial(AtomicU8);
+
+impl Dial {
+    fn ask(self: &Arc<Self>) -> impl Future<Output = Outcome> + Send + 'static {
+        let dial = Arc::clone(self);
+        async move {
+            match STATES[usize::from(dial.0.load(Ordering::Relaxed))] {
+                "degraded" => Outcome::degraded("the dial says so"),
+                "unhealthy" => Outcome::unhealthy("the dial says so"),
+                "hang" => std::future::pending().await,
+                _ => Outcome::healthy(),
+            }
+        }
+    }
+}
