@@ -15,6 +15,7 @@ mod compression;
 mod cors;
 mod exchange;
 mod future;
+mod layered;
 mod panic;
 mod security_headers;
 mod wall_clock;
@@ -38,6 +39,7 @@ use tower::Service as _;
 pub use admission::Admission;
 pub use cors::InvalidCors;
 pub use future::PipelineFuture;
+pub use layered::{BeforeLayers, LayeredConnection};
 pub use panic::install_hook as install_panic_hook;
 
 use crate::client_address::TrustedProxies;
@@ -68,6 +70,7 @@ pub struct Pipeline {
     compression: bool,
     request_timeout: Duration,
     body_limit: usize,
+    before: BeforeLayers,
 }
 
 /// What the pipeline is made of.
@@ -86,6 +89,8 @@ pub struct PipelineParts<'a> {
     pub metrics: HttpMetrics,
     /// Who answers.
     pub routes: Routes,
+    /// Layers of the service's own, before everything else.
+    pub before: BeforeLayers,
 }
 
 impl Pipeline {
@@ -109,6 +114,7 @@ impl Pipeline {
             compression: http.compression,
             request_timeout: http.request_timeout,
             body_limit: http.body_limit.as_usize(),
+            before: parts.before,
         })
     }
 
@@ -136,6 +142,7 @@ pub struct Peer {
 }
 
 /// The pipeline as one connection sees it: hyper's service.
+#[derive(Clone)]
 pub struct ConnectionService {
     pipeline: Arc<Pipeline>,
     peer: Peer,
@@ -150,6 +157,11 @@ impl ConnectionService {
     pub fn new(pipeline: Arc<Pipeline>, peer: Peer) -> Self {
         let router = RefCell::new(pipeline.router.clone());
         Self { pipeline, peer, router, user_agent: RefCell::default() }
+    }
+
+    /// The service behind the layers that stand before everything, if there are any.
+    pub(crate) fn layered(&self) -> Option<LayeredConnection> {
+        self.pipeline.before.around(self)
     }
 
     fn begin<B>(&self, mut request: Request<B>) -> PipelineFuture

@@ -1,5 +1,6 @@
 //! A service, put together: what `main` says.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +8,19 @@ use std::time::Duration;
 use covet_core::health::{Check, Criticality};
 use covet_core::settings::{Loader, Section};
 use covet_data::Migrations;
+use covet_http::axum::extract::Request;
+use covet_http::axum::response::{IntoResponse, Response};
+use covet_http::axum::routing::Route;
+use covet_http::pipeline::BeforeLayers;
+use tower::util::BoxCloneService;
+use tower::{Layer, Service};
 use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
 
 use crate::periodic::PeriodicTask;
 use crate::{Context, Error, Router, command, init};
 
 type MakeRoutes = Box<dyn Fn(&Context) -> Router + Send + Sync>;
+type AddLayer = Box<dyn Fn(Router) -> Router + Send + Sync>;
 type ReadSection = Box<dyn Fn(&mut Loader) + Send + Sync>;
 
 /// A service under construction.
@@ -39,6 +47,8 @@ pub struct App {
     pub(crate) sections: Vec<ReadSection>,
     pub(crate) checks: Vec<(String, Criticality, Arc<dyn Check>)>,
     pub(crate) periodic: Vec<PeriodicTask>,
+    pub(crate) layers: Vec<AddLayer>,
+    pub(crate) before: BeforeLayers,
     pub(crate) database: bool,
 }
 
@@ -54,6 +64,8 @@ impl App {
             sections: Vec::new(),
             checks: Vec::new(),
             periodic: Vec::new(),
+            layers: Vec::new(),
+            before: BeforeLayers::default(),
             database: true,
         }
     }
@@ -75,6 +87,33 @@ impl App {
     /// Adds routes. Called once at start-up, with everything connected.
     pub fn routes(mut self, make: impl Fn(&Context) -> Router + Send + Sync + 'static) -> Self {
         self.routes.push(Box::new(make));
+        self
+    }
+
+    /// Puts a tower layer before every route of the service, inside Covet's own pipeline: it sees requests that have an
+    /// id and are within limits. Layers for some routes go on [`Router::layer`].
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Error: Into<Infallible> + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.layers.push(Box::new(move |router| router.layer(layer.clone())));
+        self
+    }
+
+    /// Puts a tower layer before everything, Covet's own pipeline too. It costs every request an allocation or two, and
+    /// what it answers itself is neither counted nor logged.
+    pub fn layer_before<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<BoxCloneService<Request, Response, Infallible>> + Send + Sync + 'static,
+        L::Service: Service<Request, Error = Infallible> + Clone + Send + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.before.add(layer);
         self
     }
 

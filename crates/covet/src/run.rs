@@ -112,6 +112,7 @@ fn serve_api(
         lifecycle: context.lifecycle().clone(),
         metrics: metrics.clone(),
         routes,
+        before: app.before.clone(),
     })?;
     let tls = match (&http.tls_certificate, &http.tls_key) {
         (Some(certificate), Some(key)) => Some(Tls::new(certificate, key)?),

@@ -1,5 +1,6 @@
 //! One connection from accept to close: which protocol it speaks, and how it is told to end.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -7,7 +8,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -80,9 +85,33 @@ impl Accepted {
         };
         let io = TokioIo::new(Stream::new(transport, Arc::clone(&watch)));
         let service = ConnectionService::new(pipeline, Peer { address, tls: encrypted, watch: Arc::clone(&watch) });
-        let ended = if is_http2 {
-            let mut connection = pin!(protocols.http2.serve_connection(io, service));
-            drive(&watch, |context, verdict| match verdict {
+        // In a box: a connection that has not said anything must not hold the memory of one that has.
+        let ended = match service.layered() {
+            Some(layered) => Box::pin(protocols.speak(is_http2, io, layered, &watch)).await,
+            None => Box::pin(protocols.speak(is_http2, io, service, &watch)).await,
+        };
+        if ended.is_err_and(|error| error.is_parse()) {
+            metrics.malformed.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Protocols {
+    async fn speak<S>(
+        &self,
+        is_http2: bool,
+        io: TokioIo<Stream>,
+        service: S,
+        watch: &ConnectionWatch,
+    ) -> hyper::Result<()>
+    where
+        S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+        S::Future: Send + 'static,
+    {
+        if is_http2 {
+            watch.has_no_heads();
+            let mut connection = pin!(self.http2.serve_connection(io, service));
+            return drive(watch, |context, verdict| match verdict {
                 Some(Verdict::HeadTooSlow | Verdict::Abort) => Poll::Ready(Ok(())),
                 Some(Verdict::Finish) => {
                     connection.as_mut().graceful_shutdown();
@@ -90,29 +119,25 @@ impl Accepted {
                 }
                 None => connection.as_mut().poll(context),
             })
-            .await
-        } else {
-            let mut connection = Some(protocols.http1.serve_connection(io, service).with_upgrades());
-            drive(&watch, |context, verdict| {
-                if verdict == Some(Verdict::HeadTooSlow) {
-                    if let Some(parts) = connection.take().and_then(http1::UpgradeableConnection::into_parts) {
-                        parts.io.inner().try_last_word(REQUEST_TIMEOUT);
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                let Some(connection) = &mut connection else { return Poll::Ready(Ok(())) };
-                match verdict {
-                    Some(Verdict::Abort) => return Poll::Ready(Ok(())),
-                    Some(_) => Pin::new(&mut *connection).graceful_shutdown(),
-                    None => {}
-                }
-                Pin::new(connection).poll(context)
-            })
-            .await
-        };
-        if ended.is_err_and(|error| error.is_parse()) {
-            metrics.malformed.fetch_add(1, Relaxed);
+            .await;
         }
+        let mut connection = Some(self.http1.serve_connection(io, service).with_upgrades());
+        drive(watch, |context, verdict| {
+            if verdict == Some(Verdict::HeadTooSlow) {
+                if let Some(parts) = connection.take().and_then(http1::UpgradeableConnection::into_parts) {
+                    parts.io.inner().try_last_word(REQUEST_TIMEOUT);
+                }
+                return Poll::Ready(Ok(()));
+            }
+            let Some(connection) = &mut connection else { return Poll::Ready(Ok(())) };
+            match verdict {
+                Some(Verdict::Abort) => return Poll::Ready(Ok(())),
+                Some(_) => Pin::new(&mut *connection).graceful_shutdown(),
+                None => {}
+            }
+            Pin::new(connection).poll(context)
+        })
+        .await
     }
 }
 

@@ -51,6 +51,7 @@ pub struct ConnectionWatch {
     /// When the client stopped taking in bytes; 0 while it takes them.
     blocked_since_ms: AtomicU64,
     requests: AtomicU32,
+    has_heads: AtomicBool,
     close_after_response: AtomicBool,
     verdict: AtomicU8,
     task: AtomicWaker,
@@ -84,6 +85,7 @@ impl ConnectionWatch {
             since_ms: AtomicU64::new(opened_ms),
             blocked_since_ms: AtomicU64::new(0),
             requests: AtomicU32::new(0),
+            has_heads: AtomicBool::new(true),
             close_after_response: AtomicBool::new(false),
             verdict: AtomicU8::new(0),
             task: AtomicWaker::new(),
@@ -109,9 +111,14 @@ impl ConnectionWatch {
         self.close_after_response.load(Relaxed)
     }
 
+    /// HTTP/2: bytes between requests are frames that keep the connection, not the beginning of a head.
+    pub(super) fn has_no_heads(&self) {
+        self.has_heads.store(false, Relaxed);
+    }
+
     /// Bytes came in.
     pub(super) fn received(&self) {
-        if self.doing.load(Relaxed) == Doing::Idle as u8 {
+        if self.doing.load(Relaxed) == Doing::Idle as u8 && self.has_heads.load(Relaxed) {
             self.note(Doing::Head);
         }
     }
@@ -269,6 +276,18 @@ mod tests {
         assert_eq!(watched.sweep(&now, LIMITS).head, 1);
         assert_eq!(verdict(&watch), Some(Verdict::HeadTooSlow));
         assert_eq!(watched.sweep(&now, LIMITS), Swept::default(), "told once");
+    }
+
+    #[test]
+    fn frames_of_http2_between_requests_are_no_slow_head() {
+        let (now, watched, watch) = connection(Duration::ZERO);
+        watch.has_no_heads();
+        watch.received();
+        now.set(Duration::from_secs(30));
+        watch.received();
+        assert_eq!(watched.sweep(&now, LIMITS), Swept::default());
+        now.set(Duration::from_secs(76));
+        assert_eq!(watched.sweep(&now, LIMITS).idle, 1);
     }
 
     #[test]

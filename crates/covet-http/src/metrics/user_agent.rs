@@ -97,7 +97,7 @@ impl UserAgent {
 }
 
 /// The last agent of a connection and its class: a client does not change its name between two requests.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct UserAgentCache {
     last: Option<(HeaderValue, UserAgent)>,
 }

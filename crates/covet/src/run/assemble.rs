@@ -15,6 +15,7 @@ use crate::{App, Context, Router};
 /// The service's routes, with the description and its page.
 pub(super) fn router(app: &App, context: &Context) -> Router {
     let own = app.routes.iter().fold(Router::new(), |router, make| router.merge(make(context)));
+    let own = app.layers.iter().fold(own, |router, add| add(router));
     let document = describe(app, &own);
     if document.paths.paths.is_empty() {
         return own;
