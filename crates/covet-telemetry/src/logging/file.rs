@@ -130,6 +130,12 @@ fn ends_with_line_end(path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileTypeExt;
+    use std::thread;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
     use super::*;
 
     fn log_in(directory: &tempfile::TempDir) -> PathBuf {
@@ -185,10 +191,19 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_never_moved_away() {
-        let mut log = LogFile::open(Path::new("/dev/null"), 4, 0).unwrap();
+    fn a_pipe_is_written_and_never_moved_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let reader = thread::spawn({
+            let path = path.clone();
+            move || fs::read_to_string(path).unwrap()
+        });
+        let mut log = LogFile::open(&path, 4, 0).unwrap();
         log.write_lines(b"one\ntwo\n").unwrap();
-        assert!(!LogFile::open(Path::new("/dev/null"), 4, 0).unwrap().file.metadata().unwrap().is_file());
+        drop(log);
+        assert_eq!(reader.join().unwrap(), "one\ntwo\n");
+        assert!(fs::metadata(&path).unwrap().file_type().is_fifo());
     }
 
     #[test]

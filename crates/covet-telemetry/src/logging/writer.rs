@@ -85,7 +85,14 @@ impl Writer {
             pool: Mutex::default(),
         });
         let sinks = sinks.into_iter().map(|sink| (sink, false)).collect();
-        let thread = WriterThread { messages, sinks, state: Arc::clone(&state), text: Vec::new(), lines: 0 };
+        let thread = WriterThread {
+            messages,
+            sinks,
+            state: Arc::clone(&state),
+            text: Vec::new(),
+            lines: 0,
+            waiting: Vec::new(),
+        };
         thread::Builder::new().name("covet-log".to_owned()).spawn(|| thread.run())?;
         Ok(Self { queue, state })
     }
@@ -165,33 +172,35 @@ struct WriterThread {
     /// Lines put together for one write.
     text: Vec<u8>,
     lines: u64,
+    /// Who waits for the end, once it has been asked for.
+    stopped: Option<Sender<()>>,
 }
 
 impl WriterThread {
     fn run(mut self) {
         while let Ok(message) = self.messages.recv() {
-            let mut next = Some(message);
-            while let Some(message) = next {
-                match message {
-                    Message::Lines { text, count } => self.take(text, count),
-                    Message::Flush { done } => {
-                        self.write();
-                        let _ = done.send(());
-                    }
-                    Message::Stop { done } => {
-                        while let Ok(Message::Lines { text, count }) = self.messages.try_recv() {
-                            self.take(text, count);
-                        }
-                        self.write();
-                        let _ = done.send(());
-                        return;
-                    }
-                }
-                next = self.messages.try_recv().ok();
+            self.handle(message);
+            // What else is there by now goes out with it; after a stop, what was on its way when it came.
+            while let Ok(message) = self.messages.try_recv() {
+                self.handle(message);
             }
             self.write();
+            if let Some(done) = self.stopped {
+                let _ = done.send(());
+                return;
+            }
         }
-        self.write();
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Lines { text, count } => self.take(text, count),
+            Message::Flush { done } => {
+                self.write();
+                let _ = done.send(());
+            }
+            Message::Stop { done } => self.stopped = Some(done),
+        }
     }
 
     fn take(&mut self, mut text: Vec<u8>, count: u64) {
@@ -325,6 +334,22 @@ mod tests {
         assert_eq!(dropped(&writer, Loss::Closed), 1);
         assert!(writer.stop(LONG), "stopping twice does no harm");
         assert!(!writer.flush(LONG), "there is nobody left to flush");
+    }
+
+    #[test]
+    fn stopping_is_not_cut_short_by_somebody_who_flushes() {
+        let memory = Memory::default();
+        let (release, held_up) = unbounded();
+        let writer = Writer::start(vec![Box::new(HeldUp(held_up)), Box::new(memory.clone())], 1 << 20).unwrap();
+        writer.send(b"first\n".to_vec(), 1);
+        let queue = |message| writer.queue.send(message).unwrap();
+        let ((flushed, flush_done), (stopped, stop_done)) = (bounded(1), bounded(1));
+        queue(Message::Stop { done: stopped });
+        queue(Message::Flush { done: flushed });
+        queue(Message::Lines { text: b"second\n".to_vec(), count: 1 });
+        drop(release);
+        assert!(stop_done.recv_timeout(LONG).is_ok() && flush_done.recv_timeout(LONG).is_ok());
+        assert_eq!(memory.0.lock().unwrap().as_slice(), b"first\nsecond\n");
     }
 
     #[test]

@@ -221,15 +221,17 @@ mod tests {
 
     #[test]
     fn no_addition_is_lost_whoever_adds() {
-        const EACH: u64 = 50_000;
+        const EACH: u64 = 200_000;
         let cells = Cells::new(40);
+        let all_there = Barrier::new(8);
         thread::scope(|scope| {
             for worker in 0..8 {
-                let cells = &cells;
+                let (cells, all_there) = (&cells, &all_there);
                 scope.spawn(move || {
                     if worker % 2 == 0 {
                         claim();
                     }
+                    all_there.wait();
                     for _ in 0..EACH {
                         let lane = cells.lane();
                         lane.add(0, 1);
@@ -241,7 +243,7 @@ mod tests {
         });
         assert_eq!(cells.sum(0), 8 * EACH);
         assert_eq!(cells.sum(39), 16 * EACH);
-        assert!((cells.sum_f64(20) - 4.0 * 50_000.0).abs() < f64::EPSILON);
+        assert!((cells.sum_f64(20) - 4.0 * EACH as f64).abs() < f64::EPSILON);
         assert_eq!(cells.sum(1), 0);
     }
 

@@ -1,5 +1,6 @@
 //! What users of the `metrics` macros get.
 
+use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
@@ -31,13 +32,15 @@ fn counts_are_exact_from_many_threads() {
     const THREADS: u64 = 8;
     const EACH: u64 = 20_000;
     let registry = Registry::new();
+    let all_there = Barrier::new(THREADS as usize);
     thread::scope(|scope| {
         for thread in 0..THREADS {
-            let registry = &registry;
+            let (registry, all_there) = (&registry, &all_there);
             scope.spawn(move || {
                 if thread % 2 == 0 {
                     covet_telemetry::metrics::shard::claim();
                 }
+                all_there.wait();
                 within(registry, || {
                     for _ in 0..EACH {
                         metrics::counter!("db_rows_affected", "operation" => "select").increment(2);
