@@ -1,0 +1,33 @@
+//! Rows into Rust values by serde, strictly: what does not fit is an error that names the column, never a guess.
+//!
+//! The rules, for every driver:
+//!
+//! | Rust | takes |
+//! |---|---|
+//! | a struct | one column per field, by name. A field without a column, and a column that appears twice, are errors, also for an `Option`. Further columns are ignored, unless the struct says `deny_unknown_fields` |
+//! | a tuple | exactly as many columns, by position |
+//! | anything else | exactly one column |
+//! | `Option<T>` | `NULL`, or what `T` takes. Nothing else takes `NULL` (but [`serde_json::Value`], which has one of its own) |
+//! | `i8` … `u64` | INTEGER within its range |
+//! | `f64` | REAL; INTEGER only in a column declared NUMERIC or DECIMAL. `f32` if nothing is lost |
+//! | `bool` | 0 or 1 in a column declared BOOLEAN, or from an expression such as `EXISTS (…)` |
+//! | `String` | TEXT that is not declared UUID, TIMESTAMP, DATE, TIME or JSON; `CAST(… AS TEXT)` asks for the text |
+//! | `Uuid`, `jiff::Timestamp` and other types that parse text | TEXT |
+//! | an enum of unit variants | TEXT with the variant's name |
+//! | `Vec<u8>`, `[u8; N]` | BLOB |
+//! | [`serde_json::Value`], structs, lists | JSON, in a column declared so |
+//! | [`Json<T>`](crate::Json) | JSON, in such a column, in TEXT, or from an expression |
+//!
+//! Not here: where cells come from (`sqlite/statement.rs`). A driver gives a [`Cells`] and [`Columns`].
+
+mod bytes;
+mod cell;
+mod column;
+mod json;
+mod refusal;
+mod row;
+
+pub(crate) use cell::{Cell, Cells, Column, Columns};
+pub(crate) use refusal::Refusal;
+pub use refusal::RowMismatch;
+pub(crate) use row::row;

@@ -1,0 +1,207 @@
+//! A whole row as a serde deserialiser: structs by name, tuples by position, anything else from a single column.
+
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+
+use super::cell::{Cell, Cells, Columns};
+use super::column::ColumnDeserializer;
+use super::refusal::{Refusal, RowMismatch};
+
+/// Makes a `T` of the row.
+pub(crate) fn row<T: DeserializeOwned, C: Cells>(columns: &Columns, cells: &C) -> Result<T, Box<RowMismatch>> {
+    let attempt = |diagnose| T::deserialize(RowDeserializer { columns, cells, diagnose });
+    // The second pass finds what the first did not stop to note: what the refusing type had expected.
+    attempt(false)
+        .or_else(|first: Refusal| attempt(true).map_err(|second: Refusal| (first, second).1))
+        .map_err(|refusal| Box::new(refusal.into_mismatch::<T>()))
+}
+
+struct RowDeserializer<'a, C> {
+    columns: &'a Columns,
+    cells: &'a C,
+    diagnose: bool,
+}
+
+impl<C> Clone for RowDeserializer<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for RowDeserializer<'_, C> {}
+
+impl<'a, C: Cells> RowDeserializer<'a, C> {
+    fn column(self, index: usize) -> Result<ColumnDeserializer<'a>, Refusal> {
+        let column = &self.columns.list[index];
+        let cell = self.cells.cell(index).map_err(|refusal| refusal.in_column(&column.name))?;
+        Ok(ColumnDeserializer { column, cell, diagnose: self.diagnose })
+    }
+
+    /// The only column, for scalars.
+    fn single<R>(self, ask: impl FnOnce(ColumnDeserializer<'a>) -> Result<R, Refusal>) -> Result<R, Refusal> {
+        match &*self.columns.list {
+            [column] => ask(self.column(0)?).map_err(|refusal| refusal.in_column(&column.name)),
+            columns => Err(Refusal::new(
+                format!("{} columns ({})", columns.len(), self.columns.names()),
+                "exactly one column",
+            )),
+        }
+    }
+
+    fn by_name(self) -> Result<ByName<'a, C>, Refusal> {
+        match &self.columns.doubled {
+            None => Ok(ByName { row: self, next: 0 }),
+            Some(name) => {
+                Err(Refusal::new("this name twice", "each name once (rename one with AS)").in_column(name))
+            }
+        }
+    }
+
+    fn has(self, position: usize, field: &str) -> bool {
+        let columns = &self.columns.list;
+        // Most structs list their fields in the order of the columns.
+        columns.get(position).is_some_and(|column| &*column.name == field)
+            || columns.iter().any(|column| &*column.name == field)
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Refusal> {
+            self.single(|column| column.$method(visitor))
+        }
+    )*};
+}
+
+impl<'a, C: Cells> Deserializer<'a> for RowDeserializer<'a, C> {
+    type Error = Refusal;
+
+    scalars! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32
+        deserialize_f64 deserialize_char deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf
+        deserialize_unit deserialize_seq deserialize_identifier
+    }
+
+    fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        let null = self.single(|column| Ok(matches!(column.cell, Cell::Null)))?;
+        if null { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        visitor.visit_map(self.by_name()?)
+    }
+
+    fn deserialize_struct<V: Visitor<'a>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        // Serde would quietly make None of an Option without a column.
+        if let Some((_, field)) = fields.iter().enumerate().find(|(position, field)| !self.has(*position, field)) {
+            let found = format!("no such column, only {}", self.columns.names());
+            return Err(Refusal::new(found, "a column for each field").in_column(field));
+        }
+        visitor.visit_map(self.by_name()?)
+    }
+
+    fn deserialize_tuple<V: Visitor<'a>>(self, len: usize, visitor: V) -> Result<V::Value, Refusal> {
+        match self.columns.list.len() {
+            columns if columns == len => visitor.visit_seq(ByPosition { row: self, next: 0 }),
+            1 => self.single(|column| column.deserialize_tuple(len, visitor)),
+            columns => Err(Refusal::new(
+                format!("{columns} columns ({})", self.columns.names()),
+                format!("exactly {len} columns"),
+            )),
+        }
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'a>>(
+        self,
+        _name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        self.deserialize_tuple(len, visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        if name == crate::json::MARKER {
+            return self.single(|column| column.deserialize_newtype_struct(name, visitor));
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'a>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Refusal> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        self.single(|column| column.deserialize_enum(name, variants, visitor))
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        visitor.visit_unit()
+    }
+}
+
+struct ByName<'a, C> {
+    row: RowDeserializer<'a, C>,
+    next: usize,
+}
+
+impl<'a, C: Cells> MapAccess<'a> for ByName<'a, C> {
+    type Error = Refusal;
+
+    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
+        let Some(column) = self.row.columns.list.get(self.next) else { return Ok(None) };
+        let name: StrDeserializer<'_, Refusal> = (&*column.name).into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
+        let column = self.row.column(self.next)?;
+        self.next += 1;
+        seed.deserialize(column).map_err(|refusal| refusal.in_column(&column.column.name))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.row.columns.list.len() - self.next)
+    }
+}
+
+struct ByPosition<'a, C> {
+    row: RowDeserializer<'a, C>,
+    next: usize,
+}
+
+impl<'a, C: Cells> SeqAccess<'a> for ByPosition<'a, C> {
+    type Error = Refusal;
+
+    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Refusal> {
+        if self.next == self.row.columns.list.len() {
+            return Ok(None);
+        }
+        let column = self.row.column(self.next)?;
+        self.next += 1;
+        seed.deserialize(column).map(Some).map_err(|refusal| refusal.in_column(&column.column.name))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.row.columns.list.len() - self.next)
+    }
+}

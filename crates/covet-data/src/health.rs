@@ -1,0 +1,41 @@
+//! The health check `database`: one small read of the file.
+
+use covet_core::health::{Check, CheckFuture, Outcome};
+
+use crate::{Db, params};
+
+/// Register it as `database`. The health registry limits its time.
+#[derive(Debug, Clone)]
+pub struct DatabaseCheck(Db);
+
+impl DatabaseCheck {
+    /// A check of this database.
+    #[must_use]
+    pub fn new(db: Db) -> Self {
+        Self(db)
+    }
+}
+
+impl Check for DatabaseCheck {
+    fn check(&self) -> CheckFuture<'_> {
+        Box::pin(async {
+            let clock = self.0.clock();
+            let started = clock.monotonic();
+            // Reads the first page of the file, which SELECT 1 would not.
+            let read = self.0.read().optional::<i64>("SELECT 1 FROM sqlite_schema LIMIT 1", params![]).await;
+            let latency = clock.monotonic().saturating_duration_since(started);
+            let outcome = match read {
+                Ok(_) => Outcome::healthy(),
+                Err(error) => {
+                    tracing::warn!(%error, "the database does not answer");
+                    Outcome::unhealthy(format!("the database does not answer ({})", error.kind()))
+                }
+            };
+            let connections = self.0.connections();
+            outcome
+                .reading("latency_ms", latency.as_micros() as f64 / 1_000.0)
+                .reading("connections_active", connections.active)
+                .reading("connections_idle", connections.idle)
+        })
+    }
+}

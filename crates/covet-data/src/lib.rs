@@ -1,0 +1,50 @@
+//! The database: SQL text in, typed rows out.
+//!
+//! | you want | look in |
+//! |---|---|
+//! | to run a statement | [`Db::read`], [`Db::write`] |
+//! | several statements that happen together | [`Db::begin`], [`Db::transaction`] |
+//! | which Rust type takes which column | `decode.rs` (the table at its top) |
+//! | what can go wrong | [`Error`] |
+//! | the schema | [`migrations!`], [`migrate::Migrator`] |
+//! | what an operator can set | [`settings::DatabaseSettings`] |
+//! | health and metrics | [`DatabaseCheck`], [`DatabaseCollector`] |
+//! | the driver | `sqlite.rs` |
+//!
+//! Not here: caching of results, and any knowledge of HTTP.
+
+mod collector;
+mod db;
+mod decode;
+mod error;
+mod fetch;
+mod health;
+mod instruments;
+mod json;
+pub mod migrate;
+mod param;
+mod query;
+pub mod settings;
+mod sqlite;
+mod statement;
+mod stream;
+mod transaction;
+
+pub use collector::DatabaseCollector;
+pub use db::Db;
+pub use decode::RowMismatch;
+pub use error::{Error, Result};
+pub use health::DatabaseCheck;
+pub use json::Json;
+pub use migrate::Migrations;
+pub use param::{Param, Params, ToParam};
+pub use query::{Executor, Reader, Writer};
+pub use sqlite::Connections;
+pub use stream::RowStream;
+pub use transaction::Transaction;
+
+/// Used by the macros of this crate.
+#[doc(hidden)]
+pub mod __private {
+    pub use include_dir;
+}

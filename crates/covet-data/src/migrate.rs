@@ -1,0 +1,26 @@
+//! The schema, version by version: SQL files in the program, applied once each.
+//!
+//! ```text
+//! migrations/
+//!   0001_users/up.sql  down.sql
+//!   0002_notes/up.sql  down.sql
+//!   0003_search/up.sqlite.sql  up.postgres.sql  down.sql     where the databases must differ
+//! ```
+//!
+//! Numbers have four digits and no gaps. A migration that was applied somewhere is never edited: write the next one.
+//! Each runs in a transaction of its own, so a script has no `BEGIN` or `COMMIT`. On SQLite foreign keys are not
+//! enforced while a script runs, so that a table can be rebuilt as SQLite's manual describes
+//! (<https://www.sqlite.org/lang_altertable.html#otheralter>); they are checked before the commit. Deletes therefore do
+//! not cascade in a script.
+//!
+//! Embed them with [`migrations!`](crate::migrations) and run them with a [`Migrator`]. Several processes may do so at
+//! once: each migration is applied by one of them.
+
+mod error;
+mod migrator;
+mod source;
+mod sqlite;
+
+pub use error::MigrationError;
+pub use migrator::{Change, Entry, Migrator, State, Status};
+pub use source::Migrations;

@@ -1,0 +1,187 @@
+//! How statements are run: [`Reader`], [`Writer`] and [`Transaction`] have the same methods; [`Executor`] is for code
+//! that takes any of them.
+
+use std::future::Future;
+
+use serde::de::DeserializeOwned;
+
+use crate::db::Db;
+use crate::fetch::{All, Execute, Fetch, One, Optional};
+use crate::stream::RowStream;
+use crate::transaction::Transaction;
+use crate::{Params, Result};
+
+/// Statements that only read: [`Db::read`].
+///
+/// Each statement sees what was committed when it began. Two statements may see different states; a
+/// [`Transaction`] sees one.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a>(pub(crate) &'a Db);
+
+/// Statements that each are a transaction of their own: [`Db::write`].
+#[derive(Debug, Clone, Copy)]
+pub struct Writer<'a>(pub(crate) &'a Db);
+
+impl Reader<'_> {
+    async fn run<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
+        let statement = self.0.statement(sql);
+        self.0.sqlite().read::<F>(statement, params).await
+    }
+
+    /// All rows, one after another, without holding them all in memory.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`](crate::Error::Timeout) or [`Error::Overloaded`](crate::Error::Overloaded) if no connection
+    /// came free. Errors of the statement itself come with the rows.
+    pub async fn stream<T: DeserializeOwned + Send + 'static>(
+        &self,
+        sql: &str,
+        params: Params,
+    ) -> Result<RowStream<T>> {
+        let statement = self.0.statement(sql);
+        self.0.sqlite().stream(statement, params).await
+    }
+}
+
+impl Writer<'_> {
+    async fn run<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
+        let statement = self.0.statement(sql);
+        self.0.sqlite().write::<F>(statement, params).await
+    }
+}
+
+impl Transaction {
+    async fn run<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
+        self.handle.fetch::<F>(self.statements.get(sql), params).await
+    }
+}
+
+/// What [`Reader`], [`Writer`] and [`Transaction`] have in common, for functions that take any of them.
+///
+/// ```
+/// use covet_data::{Executor, Result, params};
+///
+/// async fn name_of(db: &impl Executor, id: i64) -> Result<Option<String>> {
+///     db.optional("SELECT name FROM users WHERE id = $1", params![id]).await
+/// }
+/// ```
+pub trait Executor: Send + Sync + sealed::Sealed {
+    /// The only row of the statement.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound) without a row,
+    /// [`Error::TooManyRows`](crate::Error::TooManyRows) with a second,
+    /// [`Error::RowMismatch`](crate::Error::RowMismatch) if it is no `T`, and whatever the database refuses.
+    fn one<T: DeserializeOwned + Send + 'static>(
+        &self,
+        sql: &str,
+        params: Params,
+    ) -> impl Future<Output = Result<T>> + Send;
+
+    /// The row of the statement, or none.
+    ///
+    /// # Errors
+    /// As [`one`](Self::one), but none is no error.
+    fn optional<T: DeserializeOwned + Send + 'static>(
+        &self,
+        sql: &str,
+        params: Params,
+    ) -> impl Future<Output = Result<Option<T>>> + Send;
+
+    /// All rows. They are held in memory: give the statement a `LIMIT`, or use [`Reader::stream`].
+    ///
+    /// # Errors
+    /// [`Error::RowMismatch`](crate::Error::RowMismatch) if a row is no `T`, and whatever the database refuses.
+    fn all<T: DeserializeOwned + Send + 'static>(
+        &self,
+        sql: &str,
+        params: Params,
+    ) -> impl Future<Output = Result<Vec<T>>> + Send;
+
+    /// Runs the statement. Returns how many rows it inserted, updated or deleted (for a `SELECT`, how many it found).
+    ///
+    /// # Errors
+    /// Whatever the database refuses.
+    fn execute(&self, sql: &str, params: Params) -> impl Future<Output = Result<u64>> + Send;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// The methods of [`Executor`], also without importing it.
+macro_rules! methods {
+    ($($type:ty),*) => {$(
+        impl $type {
+            /// The only row of the statement.
+            ///
+            /// # Errors
+            /// [`Error::NotFound`](crate::Error::NotFound) without a row,
+            /// [`Error::TooManyRows`](crate::Error::TooManyRows) with a second,
+            /// [`Error::RowMismatch`](crate::Error::RowMismatch) if it is no `T`, and whatever the database refuses.
+            pub async fn one<T: DeserializeOwned + Send + 'static>(&self, sql: &str, params: Params) -> Result<T> {
+                self.run::<One<T>>(sql, params).await
+            }
+
+            /// The row of the statement, or none.
+            ///
+            /// # Errors
+            /// As [`one`](Self::one), but none is no error.
+            pub async fn optional<T: DeserializeOwned + Send + 'static>(
+                &self,
+                sql: &str,
+                params: Params,
+            ) -> Result<Option<T>> {
+                self.run::<Optional<T>>(sql, params).await
+            }
+
+            /// All rows. They are held in memory: give the statement a `LIMIT`, or use [`Reader::stream`].
+            ///
+            /// # Errors
+            /// [`Error::RowMismatch`](crate::Error::RowMismatch) if a row is no `T`, and whatever the database
+            /// refuses.
+            pub async fn all<T: DeserializeOwned + Send + 'static>(
+                &self,
+                sql: &str,
+                params: Params,
+            ) -> Result<Vec<T>> {
+                self.run::<All<T>>(sql, params).await
+            }
+
+            /// Runs the statement. Returns how many rows it inserted, updated or deleted (for a `SELECT`, how many it
+            /// found).
+            ///
+            /// # Errors
+            /// Whatever the database refuses.
+            pub async fn execute(&self, sql: &str, params: Params) -> Result<u64> {
+                self.run::<Execute>(sql, params).await
+            }
+        }
+
+        impl sealed::Sealed for $type {}
+
+        impl Executor for $type {
+            async fn one<T: DeserializeOwned + Send + 'static>(&self, sql: &str, params: Params) -> Result<T> {
+                self.run::<One<T>>(sql, params).await
+            }
+
+            async fn optional<T: DeserializeOwned + Send + 'static>(
+                &self,
+                sql: &str,
+                params: Params,
+            ) -> Result<Option<T>> {
+                self.run::<Optional<T>>(sql, params).await
+            }
+
+            async fn all<T: DeserializeOwned + Send + 'static>(&self, sql: &str, params: Params) -> Result<Vec<T>> {
+                self.run::<All<T>>(sql, params).await
+            }
+
+            async fn execute(&self, sql: &str, params: Params) -> Result<u64> {
+                self.run::<Execute>(sql, params).await
+            }
+        }
+    )*};
+}
+
+methods!(Reader<'_>, Writer<'_>, Transaction);

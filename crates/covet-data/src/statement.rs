@@ -1,0 +1,155 @@
+//! What is known of each distinct statement text: its labels, its metric handles, how long it tends to take.
+//!
+//! Looked up once per query by text, so that nothing is classified or resolved twice. Not here: prepared
+//! statements, which belong to a connection (`sqlite/connection.rs`).
+
+mod classify;
+mod redact;
+mod tokens;
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+pub(crate) use classify::Operation;
+pub(crate) use redact::redact;
+
+use crate::Error;
+use crate::instruments::{Instruments, InstrumentsCache};
+
+/// Distinct texts remembered. A program has some hundred; text with values pasted in has no end.
+const REMEMBERED: usize = 2_048;
+
+/// A statement text and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    /// Never used again in this process, also when the text is forgotten and met again.
+    pub(crate) id: u64,
+    pub(crate) text: Box<str>,
+    pub(crate) operation: Operation,
+    /// For each parameter of the driver, in its order, which of `$1`, `$2`, … it takes. Set at the first preparation.
+    pub(crate) bindings: OnceLock<Box<[usize]>>,
+    /// The last run took so little that handing it to another thread would cost more.
+    quick: AtomicBool,
+    instruments: Arc<Instruments>,
+}
+
+impl Statement {
+    /// Counts a run, and logs it if it was slow.
+    pub(crate) fn ran(&self, took: Duration, outcome: Result<u64, &Error>) {
+        if self.instruments.record(took, outcome) {
+            tracing::warn!(
+                operation = self.operation.label(),
+                table = self.instruments.table(),
+                duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                statement = redact(&self.text),
+                "slow query"
+            );
+        }
+    }
+
+    pub(crate) fn is_quick(&self) -> bool {
+        self.quick.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_quick(&self, quick: bool) {
+        // Stored only when it changes: the line is read by every thread.
+        if self.is_quick() != quick {
+            self.quick.store(quick, Ordering::Relaxed);
+        }
+    }
+}
+
+/// All statements met so far.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    known: RwLock<HashMap<Arc<str>, Arc<Statement>, Hashing>>,
+    instruments: InstrumentsCache,
+}
+
+impl Statements {
+    pub(crate) fn new(slow_query: Duration) -> Self {
+        Self { known: RwLock::default(), instruments: InstrumentsCache::new(slow_query) }
+    }
+
+    /// What is known of this text.
+    pub(crate) fn get(&self, text: &str) -> Arc<Statement> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(statement) = known.get(text) {
+            return Arc::clone(statement);
+        }
+        drop(known);
+        self.meet(text)
+    }
+
+    #[cold]
+    fn meet(&self, text: &str) -> Arc<Statement> {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let (operation, table) = classify::classify(text);
+        let statement = Arc::new(Statement {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            text: text.into(),
+            operation,
+            bindings: OnceLock::new(),
+            quick: AtomicBool::new(false),
+            instruments: self.instruments.get(operation, table.as_deref()),
+        });
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        Arc::clone(known.entry(text.into()).or_insert(statement))
+    }
+}
+
+/// Texts come from the program, not from its callers, so the hash need not withstand an attacker.
+#[derive(Debug, Default, Clone, Copy)]
+struct Hashing;
+
+impl BuildHasher for Hashing {
+    type Hasher = Fnv;
+
+    fn build_hasher(&self) -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+/// FNV-1a, eight bytes at a time.
+struct Fnv(u64);
+
+impl std::hash::Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_met_once() {
+        let statements = Statements::new(Duration::from_secs(1));
+        assert!(Arc::ptr_eq(&statements.get("SELECT 1"), &statements.get("SELECT 1")));
+        assert_ne!(statements.get("SELECT 1").id, statements.get("SELECT 2").id);
+    }
+
+    #[test]
+    fn text_without_end_is_forgotten_again() {
+        let statements = Statements::new(Duration::from_secs(1));
+        for n in 0..2 * REMEMBERED + 1 {
+            statements.get(&format!("SELECT {n}"));
+        }
+        assert!(statements.known.read().unwrap().len() <= REMEMBERED);
+    }
+}

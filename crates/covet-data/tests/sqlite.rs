@@ -1,0 +1,16 @@
+//! `Db` on SQLite, against real files.
+
+mod sqlite {
+    pub(crate) mod support;
+
+    mod constraints;
+    mod contention;
+    mod health_and_metrics;
+    mod lifecycle;
+    mod limits;
+    mod mapping;
+    mod migrations;
+    mod parameters;
+    mod streams;
+    mod transactions;
+}

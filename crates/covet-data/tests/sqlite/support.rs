@@ -1,0 +1,64 @@
+//! A database in a folder of its own, and waiting for conditions.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use covet_core::clock::Clock;
+use covet_data::{Db, params, settings::DatabaseSettings};
+use tempfile::TempDir;
+
+/// Removed with everything in it when dropped.
+pub(crate) struct Fixture {
+    pub(crate) db: Db,
+    pub(crate) file: PathBuf,
+    pub(crate) folder: TempDir,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With other settings than the defaults.
+    pub(crate) async fn with(change: impl FnOnce(&mut DatabaseSettings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("test.db");
+        let mut settings = DatabaseSettings::sqlite(&file);
+        change(&mut settings);
+        let db = Db::connect(&settings, Clock::system()).await.unwrap();
+        Self { db, file, folder }
+    }
+
+    pub(crate) async fn run(&self, sql: &str) {
+        self.db.write().execute(sql, params![]).await.unwrap();
+    }
+
+    /// A table `things (id, name)`.
+    pub(crate) async fn things() -> Self {
+        let fixture = Self::new().await;
+        fixture.run(THINGS).await;
+        fixture
+    }
+
+    pub(crate) async fn names(&self) -> Vec<String> {
+        self.db.read().all("SELECT name FROM things ORDER BY id", params![]).await.unwrap()
+    }
+}
+
+pub(crate) const THINGS: &str = "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)";
+pub(crate) const INSERT: &str = "INSERT INTO things (name) VALUES ($1)";
+
+/// A statement that computes for a long time, and reads only.
+pub(crate) const ENDLESS: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0";
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {limit:?}"));
+}

@@ -1,0 +1,42 @@
+//! Registering, logging in and staying logged in.
+//!
+//! A login is a session. It gives an access token, good for minutes and checked without the database, and a refresh
+//! token, good once for the next pair. A refresh token that comes twice has been copied: the whole session ends
+//! (RFC 9700 §4.14.2). Of two requests with one token at the same moment one wins, and the session ends all the
+//! same, because nobody can tell a hasty client from a thief; clients refresh one at a time.
+//!
+//! Passwords and tokens themselves are `covet-identity`'s; throttling belongs to the rate limits.
+
+mod handlers;
+mod purge;
+mod sessions;
+
+use covet_core::problem::Problem;
+use covet_data::Error as DbError;
+use covet_http::{Error, Router, routes};
+use http::{HeaderValue, header};
+
+pub use self::purge::purge;
+pub use self::sessions::{EndReason, Refreshed, Sessions};
+use crate::state::Api;
+
+/// `/api/auth`.
+pub fn routes() -> Router<Api> {
+    Router::new().routes(routes![handlers::register, handlers::login, handlers::refresh, handlers::logout])
+}
+
+/// 401 with a `WWW-Authenticate` header, as RFC 9110 §15.5.2 asks of every one.
+fn unauthorized(kind: &'static str, title: &'static str, detail: &'static str) -> Error {
+    Error::new(Problem::new(401).kind(kind, title).detail(detail))
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
+/// For rows that belong to the caller: the access token is good, but its user has been deleted since.
+pub(crate) fn or_user_is_gone(error: DbError) -> Error {
+    match error {
+        DbError::ForeignKey { .. } => {
+            unauthorized("/problems/user-deleted", "User deleted", "The user of this access token has been deleted.")
+        }
+        error => error.into(),
+    }
+}

@@ -1,0 +1,209 @@
+//! `/api/auth`.
+
+use covet_core::ids::new_id;
+use covet_core::secret::ExposeSecret;
+use covet_http::axum::extract::State;
+use covet_http::axum::response::{IntoResponse, Response};
+use covet_http::{Error, Json, Result};
+use covet_identity::attempts::{Method, SECURITY};
+use covet_identity::password::{Password, Verdict};
+use covet_identity::token::{RefreshToken, RefreshVerdict};
+use http::{HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::sessions::{EndReason, Refreshed, Sessions};
+use super::unauthorized;
+use crate::state::Api;
+use crate::users::{Email, NewUser, UserView, Users, address_taken, checked_name};
+use crate::web::fields::Fields;
+use crate::web::precondition::Etag;
+use crate::web::problems;
+
+/// Words that no password may consist of, beside the user's own.
+const OUR_NAMES: [&str; 2] = ["covet", "covet-api"];
+
+/// Somebody who registers.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Registration {
+    /// Their address; they log in with it.
+    #[schema(format = "email", max_length = 254, example = "ada@example.com")]
+    email: String,
+    /// Their password: at least 15 characters (`COVET_AUTH__PASSWORD_MIN_LENGTH`), of any kind.
+    #[schema(value_type = String, format = "password", write_only, min_length = 8, max_length = 1024)]
+    password: Password,
+    /// What they want to be called.
+    #[schema(min_length = 1, max_length = 100, example = "Ada Lovelace")]
+    name: String,
+}
+
+/// Somebody who logs in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login {
+    /// Their address.
+    #[schema(format = "email", example = "ada@example.com")]
+    email: String,
+    /// Their password.
+    #[schema(value_type = String, format = "password", write_only)]
+    password: Password,
+}
+
+/// A refresh token.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Refresh {
+    /// The token of the last answer from login or refresh.
+    refresh_token: String,
+}
+
+/// What a client needs to stay logged in.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenPair {
+    /// For `Authorization: Bearer …`.
+    access_token: String,
+    /// For the next pair; good once.
+    refresh_token: String,
+    /// Always `Bearer`.
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// How long the access token is good, in seconds.
+    #[schema(example = 900, minimum = 0)]
+    expires_in: u64,
+}
+
+/// Registers a user.
+#[utoipa::path(
+    post, path = "/api/auth/register", operation_id = "register", tag = "auth", request_body = Registration,
+    responses(
+        (status = 201, description = "Registered. Log in next.", body = UserView, headers(
+            ("location" = String, description = "The user."), ("etag" = String, description = "Version."),
+        )),
+        problems::BadRequest, problems::Conflict, problems::TooLarge, problems::UnsupportedMediaType, problems::Unprocessable, problems::Busy,
+        problems::Other,
+    )
+)]
+pub(super) async fn register(State(api): State<Api>, Json(body): Json<Registration>) -> Result<Response> {
+    let mut fields = Fields::new();
+    let email = fields.take("email", Email::parse(&body.email));
+    let name = fields.take("name", checked_name(&body.name));
+    let about = [&[body.name.as_str(), body.email.as_str()][..], &OUR_NAMES].concat();
+    let password = fields.take("password", api.passwords.accept(body.password, &about));
+    fields.finish()?;
+    let (Some(email), Some(name), Some(password)) = (email, name, password) else { return Err(Error::invalid()) };
+
+    let password = api.passwords.hash(password).await?;
+    let new = NewUser { email, name, password };
+    let id = new_id(&api.clock);
+    let user = Users(&api.db).insert(id, &new, api.now()).await.map_err(address_taken)?;
+    tracing::info!(target: SECURITY, user_id = %id, "user registered");
+    let location = [(header::LOCATION, format!("/api/users/{id}"))];
+    Ok((StatusCode::CREATED, location, Etag(user.version), Json(user.seen_by(id))).into_response())
+}
+
+/// Logs in.
+#[utoipa::path(
+    post, path = "/api/auth/login", operation_id = "log_in", tag = "auth", request_body = Login,
+    responses(
+        (status = 200, description = "Logged in.", body = TokenPair),
+        problems::BadRequest, problems::Unauthorized, problems::TooLarge, problems::UnsupportedMediaType, problems::Unprocessable, problems::Busy,
+        problems::Other,
+    )
+)]
+pub(super) async fn login(State(api): State<Api>, Json(body): Json<Login>) -> Result<Response> {
+    let users = Users(&api.db);
+    // An address that cannot be one takes as long as one that nobody has.
+    let known = match Email::parse(&body.email) {
+        Ok(email) => users.credentials_by_email(&email).await?,
+        Err(_) => None,
+    };
+    let stored = known.as_ref().map(|credentials| credentials.password_hash.clone());
+    let verdict = api.passwords.verify_or_dummy(body.password.clone(), stored).await?;
+    let (credentials, rehash) = match (known, verdict) {
+        (Some(credentials), Verdict::Right { rehash }) => (credentials, rehash),
+        (known, _) => {
+            Method::Password.failed(if known.is_some() { "wrong_password" } else { "unknown_user" });
+            return Err(wrong_credentials());
+        }
+    };
+    if rehash {
+        let hash = api.passwords.rehash(body.password).await?;
+        users.replace_password(credentials.id, &credentials.password_hash, &hash).await?;
+    }
+    let session = new_id(&api.clock);
+    let refresh_token = Sessions(&api.db).open(session, credentials.id, &api.auth, api.now()).await?;
+    Method::Password.succeeded();
+    token_pair(&api, credentials.id, session, &refresh_token)
+}
+
+/// Gives the next pair of tokens for a refresh token, which is used up.
+#[utoipa::path(
+    post, path = "/api/auth/refresh", operation_id = "refresh", tag = "auth", request_body = Refresh,
+    responses(
+        (status = 200, description = "The next pair.", body = TokenPair),
+        problems::BadRequest, problems::Unauthorized, problems::TooLarge, problems::UnsupportedMediaType, problems::Unprocessable,
+        problems::Other,
+    )
+)]
+pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -> Result<Response> {
+    let Ok(presented) = RefreshToken::parse(&body.refresh_token) else {
+        return Err(refused("malformed"));
+    };
+    match Sessions(&api.db).refresh(&presented.fingerprint(), &api.auth, api.now()).await? {
+        Refreshed::Next { user, session, token } => {
+            Method::RefreshToken.succeeded();
+            token_pair(&api, user, session, &token)
+        }
+        Refreshed::Unknown => Err(refused("unknown")),
+        Refreshed::Refused { user, session, verdict } => Err(match verdict {
+            RefreshVerdict::Reused => {
+                tracing::warn!(target: SECURITY, user_id = %user, session_id = %session,
+                    "a refresh token was used twice; its session has been ended");
+                refused("reused")
+            }
+            RefreshVerdict::Expired => refused("expired"),
+            RefreshVerdict::Ended | RefreshVerdict::Good => refused("ended"),
+        }),
+    }
+}
+
+/// Ends a login. The answer is the same for a token that nobody has.
+#[utoipa::path(
+    post, path = "/api/auth/logout", operation_id = "log_out", tag = "auth", request_body = Refresh,
+    responses(
+        (status = 204, description = "The login has ended. Its access token is good until it expires."),
+        problems::BadRequest, problems::TooLarge, problems::UnsupportedMediaType, problems::Unprocessable,
+        problems::Other,
+    )
+)]
+pub(super) async fn logout(State(api): State<Api>, Json(body): Json<Refresh>) -> Result<StatusCode> {
+    if let Ok(token) = RefreshToken::parse(&body.refresh_token) {
+        Sessions(&api.db).end_by_token(&token.fingerprint(), EndReason::Logout, api.now()).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn token_pair(api: &Api, user: Uuid, session: Uuid, refresh_token: &RefreshToken) -> Result<Response> {
+    let access = api.tokens.issue(user, session)?;
+    let pair = TokenPair {
+        access_token: access.token.expose_secret().to_owned(),
+        refresh_token: refresh_token.expose().to_owned(),
+        token_type: "Bearer",
+        expires_in: access.expires_in.as_secs(),
+    };
+    // RFC 6749 §5.1: nobody keeps a copy.
+    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    Ok((no_store, Json(pair)).into_response())
+}
+
+/// One answer for a wrong password and an unknown address, so that it does not tell who is registered.
+fn wrong_credentials() -> Error {
+    unauthorized("/problems/wrong-credentials", "Wrong credentials", "The e-mail address or the password is wrong.")
+}
+
+fn refused(reason: &'static str) -> Error {
+    Method::RefreshToken.failed(reason);
+    unauthorized("/problems/refresh-refused", "Refresh token refused", "This refresh token is not good. Log in again.")
+}

@@ -1,0 +1,61 @@
+//! Removes logins that are over and answers kept for repeated requests: work for a periodic task.
+
+use std::time::Duration;
+
+use covet_data::{Db, Error, params};
+use jiff::Timestamp;
+
+/// How long a session that has ended is kept: a stolen token that turns up late is still recognised as reused, and
+/// somebody can still look at what happened.
+const KEPT_AFTER_END: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Removes what is over; returns how many rows went (those that went along with their session not counted).
+///
+/// Used refresh tokens stay until they would have expired: without them a second use could not be told.
+///
+/// # Errors
+/// Of the database.
+pub async fn purge(db: &Db, now: Timestamp) -> Result<u64, Error> {
+    let long_ago = now.checked_sub(KEPT_AFTER_END).unwrap_or(Timestamp::MIN);
+    let mut removed = 0;
+    for (sql, before) in [
+        ("DELETE FROM sessions WHERE expires_at < $1", long_ago),
+        ("DELETE FROM sessions WHERE ended_at < $1", long_ago),
+        ("DELETE FROM refresh_tokens WHERE expires_at < $1", long_ago),
+        ("DELETE FROM idempotency_keys WHERE expires_at < $1", now),
+    ] {
+        removed += db.write().execute(sql, params![before]).await?;
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use covet_core::environment::Environment;
+    use covet_core::settings::Section;
+    use covet_identity::settings::AuthSettings;
+    use uuid::Uuid;
+
+    use super::super::sessions::{EndReason, Sessions};
+    use super::*;
+    use crate::test_db::{ADA, at, test_db};
+
+    #[tokio::test]
+    async fn only_what_has_been_over_for_a_week_goes() {
+        let test = test_db().await;
+        let auth = AuthSettings::defaults(Environment::Development);
+        let sessions = Sessions(&test.db);
+        let (old, new) = (Uuid::from_u128(10), Uuid::from_u128(11));
+        let first = sessions.open(old, ADA, &auth, at("2026-01-01T00:00:00Z")).await.unwrap();
+        sessions.open(new, ADA, &auth, at("2026-01-01T00:00:00Z")).await.unwrap();
+        sessions.end_by_token(&first.fingerprint(), EndReason::Logout, at("2026-01-02T00:00:00Z")).await.unwrap();
+
+        assert_eq!(purge(&test.db, at("2026-01-09T00:00:00Z")).await.unwrap(), 0);
+        assert_eq!(purge(&test.db, at("2026-01-09T00:00:01Z")).await.unwrap(), 1);
+        let left: Vec<Uuid> = test.db.read().all("SELECT session_id FROM refresh_tokens", params![]).await.unwrap();
+        assert_eq!(left, [new]);
+        assert!(purge(&test.db, at("2027-01-01T00:00:00Z")).await.unwrap() > 0);
+        let left: i64 = test.db.read().one("SELECT count(*) FROM refresh_tokens", params![]).await.unwrap();
+        assert_eq!(left, 0);
+    }
+}

@@ -1,0 +1,263 @@
+//! The tables `sessions` and `refresh_tokens`.
+
+use covet_data::{Db, Error, Transaction, params};
+use covet_identity::password::PasswordHash;
+use covet_identity::settings::AuthSettings;
+use covet_identity::token::{Fingerprint, RefreshToken, RefreshVerdict, StoredRefreshToken};
+use jiff::Timestamp;
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// Opens, refreshes and ends logins.
+#[derive(Debug, Clone, Copy)]
+pub struct Sessions<'a>(pub &'a Db);
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// The user said so.
+    Logout,
+    /// One of its refresh tokens came twice.
+    TokenReused,
+    /// The user has another password now.
+    PasswordChanged,
+}
+
+/// What became of a presented refresh token.
+#[derive(Debug)]
+pub enum Refreshed {
+    /// It was good, and here is the next one.
+    Next {
+        /// Whose it is.
+        user: Uuid,
+        /// Which login.
+        session: Uuid,
+        /// The next token.
+        token: RefreshToken,
+    },
+    /// It was not good. When it was [`RefreshVerdict::Reused`], the session has been ended.
+    Refused {
+        /// Whose it is.
+        user: Uuid,
+        /// Which login.
+        session: Uuid,
+        /// Why.
+        verdict: RefreshVerdict,
+    },
+    /// Nobody has such a token.
+    Unknown,
+}
+
+/// A refresh token with its session.
+#[derive(Debug, Deserialize)]
+struct TokenRow {
+    session_id: Uuid,
+    user_id: Uuid,
+    expires_at: Timestamp,
+    used_at: Option<Timestamp>,
+    session_ended_at: Option<Timestamp>,
+    session_expires_at: Timestamp,
+}
+
+impl EndReason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::TokenReused => "token_reused",
+            Self::PasswordChanged => "password_changed",
+        }
+    }
+}
+
+impl Sessions<'_> {
+    /// Opens a session and gives its first refresh token.
+    ///
+    /// # Errors
+    /// Of the database; a foreign key's when the user is gone.
+    pub async fn open(
+        self,
+        session: Uuid,
+        user: Uuid,
+        auth: &AuthSettings,
+        now: Timestamp,
+    ) -> Result<RefreshToken, Error> {
+        let expires_at = RefreshToken::expiry(now, auth.session_lifetime, Timestamp::MAX);
+        let transaction = self.0.begin().await?;
+        let sql =
+            "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at) VALUES ($1, $2, $3, $3, $4)";
+        transaction.execute(sql, params![session, user, now, expires_at]).await?;
+        let token = next_token(&transaction, session, expires_at, auth, now).await?;
+        transaction.commit().await?;
+        Ok(token)
+    }
+
+    /// Uses a refresh token up and gives the next one; ends the session when the token has been used before.
+    ///
+    /// # Errors
+    /// Of the database. Nothing has changed then.
+    pub async fn refresh(
+        self,
+        presented: &Fingerprint,
+        auth: &AuthSettings,
+        now: Timestamp,
+    ) -> Result<Refreshed, Error> {
+        let transaction = self.0.begin().await?;
+        // Of several requests with one token, one changes this row; the others wait for it and find it used.
+        let claimed = transaction
+            .execute(
+                "UPDATE refresh_tokens SET used_at = $2 WHERE fingerprint = $1 AND used_at IS NULL",
+                params![presented.as_str(), now],
+            )
+            .await?
+            == 1;
+        let sql = "SELECT t.session_id, s.user_id, t.expires_at, t.used_at,
+                          s.ended_at AS session_ended_at, s.expires_at AS session_expires_at
+                   FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
+                   WHERE t.fingerprint = $1";
+        let Some(row) = transaction.optional::<TokenRow>(sql, params![presented.as_str()]).await? else {
+            return Ok(Refreshed::Unknown);
+        };
+        let verdict = StoredRefreshToken {
+            used_at: if claimed { None } else { row.used_at },
+            expires_at: row.expires_at,
+            session_ended_at: row.session_ended_at,
+            session_expires_at: row.session_expires_at,
+        }
+        .judge(now);
+        let (user, session) = (row.user_id, row.session_id);
+        if verdict != RefreshVerdict::Good {
+            if verdict == RefreshVerdict::Reused {
+                end(&transaction, session, EndReason::TokenReused, now).await?;
+            }
+            transaction.commit().await?;
+            return Ok(Refreshed::Refused { user, session, verdict });
+        }
+        transaction.execute("UPDATE sessions SET last_used_at = $2 WHERE id = $1", params![session, now]).await?;
+        let token = next_token(&transaction, session, row.session_expires_at, auth, now).await?;
+        transaction.commit().await?;
+        Ok(Refreshed::Next { user, session, token })
+    }
+
+    /// Ends the session that a refresh token belongs to, if there is one.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn end_by_token(self, token: &Fingerprint, reason: EndReason, now: Timestamp) -> Result<(), Error> {
+        let sql = "UPDATE sessions SET ended_at = $2, end_reason = $3
+                   WHERE ended_at IS NULL
+                     AND id = (SELECT session_id FROM refresh_tokens WHERE fingerprint = $1)";
+        self.0.write().execute(sql, params![token.as_str(), now, reason.as_str()]).await?;
+        Ok(())
+    }
+
+    /// Stores a new password and ends the user's sessions but `kept`, both or neither.
+    ///
+    /// # Errors
+    /// Of the database. Nothing has changed then.
+    pub async fn change_password(
+        self,
+        user: Uuid,
+        hash: &PasswordHash,
+        kept: Uuid,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let transaction = self.0.begin().await?;
+        let sql = "UPDATE users SET password_hash = $2, version = version + 1, updated_at = $3 WHERE id = $1";
+        transaction.execute(sql, params![user, hash.as_str(), now]).await?;
+        let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
+                   WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL";
+        transaction.execute(sql, params![user, kept, now, reason.as_str()]).await?;
+        transaction.commit().await
+    }
+}
+
+async fn next_token(
+    transaction: &Transaction,
+    session: Uuid,
+    session_expires_at: Timestamp,
+    auth: &AuthSettings,
+    now: Timestamp,
+) -> Result<RefreshToken, Error> {
+    let token = RefreshToken::generate();
+    let expires_at = RefreshToken::expiry(now, auth.refresh_token_ttl, session_expires_at);
+    let sql = "INSERT INTO refresh_tokens (fingerprint, session_id, issued_at, expires_at) VALUES ($1, $2, $3, $4)";
+    transaction.execute(sql, params![token.fingerprint().as_str(), session, now, expires_at]).await?;
+    Ok(token)
+}
+
+async fn end(transaction: &Transaction, session: Uuid, reason: EndReason, now: Timestamp) -> Result<(), Error> {
+    let sql = "UPDATE sessions SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL";
+    transaction.execute(sql, params![session, now, reason.as_str()]).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use covet_core::environment::Environment;
+    use covet_core::settings::Section;
+
+    use super::*;
+    use crate::test_db::{ADA, at, test_db};
+
+    const SESSION: Uuid = Uuid::from_u128(2);
+
+    fn auth() -> AuthSettings {
+        AuthSettings::defaults(Environment::Development)
+    }
+
+    fn days(count: u64) -> Duration {
+        Duration::from_secs(count * 24 * 60 * 60)
+    }
+
+    fn verdict(refreshed: &Refreshed) -> Option<RefreshVerdict> {
+        match refreshed {
+            Refreshed::Refused { verdict, .. } => Some(*verdict),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_not_used_expires_and_its_login_with_it() {
+        let test = test_db().await;
+        let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+        let token = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
+        let late = sessions.refresh(&token.fingerprint(), &auth(), start + days(30)).await.unwrap();
+        assert_eq!(verdict(&late), Some(RefreshVerdict::Expired));
+    }
+
+    #[tokio::test]
+    async fn refreshing_keeps_a_login_alive_until_its_lifetime_ends() {
+        let test = test_db().await;
+        let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+        let mut token = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
+        for day in [29, 58, 87] {
+            let refreshed = sessions.refresh(&token.fingerprint(), &auth(), start + days(day)).await.unwrap();
+            let Refreshed::Next { user, session, token: next } = refreshed else { panic!("day {day}: {refreshed:?}") };
+            assert_eq!((user, session), (ADA, SESSION));
+            token = next;
+        }
+        let over = sessions.refresh(&token.fingerprint(), &auth(), start + days(90)).await.unwrap();
+        assert_eq!(verdict(&over), Some(RefreshVerdict::Expired));
+    }
+
+    #[tokio::test]
+    async fn a_reused_token_ends_the_session_and_says_whose_it_was() {
+        let test = test_db().await;
+        let (sessions, now) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+        let first = sessions.open(SESSION, ADA, &auth(), now).await.unwrap().fingerprint();
+        let Refreshed::Next { token: second, .. } = sessions.refresh(&first, &auth(), now).await.unwrap() else {
+            panic!("the first use is good")
+        };
+        let reused = sessions.refresh(&first, &auth(), now).await.unwrap();
+        assert!(matches!(reused, Refreshed::Refused { user: ADA, session: SESSION, verdict: RefreshVerdict::Reused }));
+        let after = sessions.refresh(&second.fingerprint(), &auth(), now).await.unwrap();
+        assert_eq!(verdict(&after), Some(RefreshVerdict::Ended));
+        let reason: String = test.db.read().one("SELECT end_reason FROM sessions", params![]).await.unwrap();
+        assert_eq!(reason, "token_reused");
+        let strange = RefreshToken::generate().fingerprint();
+        assert!(matches!(sessions.refresh(&strange, &auth(), now).await.unwrap(), Refreshed::Unknown));
+    }
+}

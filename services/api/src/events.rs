@@ -1,0 +1,14 @@
+//! The live feed: your own changes as they happen, over a WebSocket.
+
+mod feed;
+mod socket;
+
+use covet_http::{Router, routes};
+
+pub use self::feed::{Feed, Received, Subscription};
+use crate::state::Api;
+
+/// `/ws/events`.
+pub fn routes() -> Router<Api> {
+    Router::new().routes(routes![socket::listen])
+}

@@ -1,0 +1,107 @@
+//! `/ws/events`.
+
+use std::time::Duration;
+
+use covet_http::axum::extract::{FromRef, FromRequestParts, State};
+use covet_http::axum::response::Response;
+use covet_http::ws::{WebSocket, WebSocketUpgrade};
+use covet_http::{Error, Result};
+use covet_identity::caller::{Caller, unauthorized};
+use covet_identity::token::AccessTokens;
+use http::header;
+use http::request::Parts;
+use jiff::Timestamp;
+
+use super::feed::{Received, Subscription};
+use crate::state::Api;
+use crate::web::problems;
+
+/// The subprotocol: what the messages look like.
+const PROTOCOL: &str = "covet.events.v1";
+/// Precedes the access token in the list of subprotocols.
+const TOKEN_PREFIX: &str = "bearer.";
+/// Largest message taken from a listener, who has nothing to say.
+const MAX_MESSAGE_BYTES: usize = 4096;
+/// RFC 6455 §7.4.1: the server's policy ends the connection.
+const POLICY: u16 = 1008;
+
+/// The caller of a WebSocket. A browser cannot set `Authorization` there, so the token may also come as a
+/// subprotocol; never in the URL, which ends up in logs.
+pub(super) struct Listener(Caller);
+
+impl<S> FromRequestParts<S> for Listener
+where
+    S: Send + Sync,
+    AccessTokens: FromRef<S>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let offered = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        let token = offered
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .find_map(|protocol| protocol.trim().strip_prefix(TOKEN_PREFIX));
+        match token {
+            Some(token) => Caller::from_token(&AccessTokens::from_ref(state), token).map(Self).map_err(unauthorized),
+            None => Caller::from_request_parts(parts, state).await.map(Self),
+        }
+    }
+}
+
+/// Listens to your own changes: notes and orders.
+///
+/// Each message is `{"id", "type", "occurred_at", "data"}`, where `type` is `note.created`, `note.updated`,
+/// `note.deleted`, `order.created` or `order.paid`. `{"type": "missed", "count": …}` tells a listener that was too
+/// slow to read its lists again. The socket closes with 1008 when the access token expires, and with 1001 when the
+/// service stops: connect again.
+///
+/// The token comes as `Authorization: Bearer …`, or, from a browser, as a second subprotocol:
+/// `new WebSocket(url, ["covet.events.v1", "bearer." + token])`.
+#[utoipa::path(
+    get, path = "/ws/events", operation_id = "listen", tag = "events", security(("bearer" = [])),
+    responses(
+        (status = 101, description = "A WebSocket of text messages."),
+        problems::BadRequest, problems::Unauthorized,
+        (status = 426, description = "Not a WebSocket handshake.", body = problems::ProblemSchema,
+            content_type = "application/problem+json"),
+        problems::Other,
+    )
+)]
+pub(super) async fn listen(State(api): State<Api>, Listener(caller): Listener, upgrade: WebSocketUpgrade) -> Response {
+    let upgrade = upgrade.protocols(&[PROTOCOL]).max_message_bytes(MAX_MESSAGE_BYTES);
+    // Before the handshake is answered: what happens from then on is heard.
+    let subscription = api.feed.subscribe(caller.user_id);
+    let time_left = time_left(caller.expires_at, api.clock.now());
+    upgrade.on_upgrade(move |socket| serve(socket, subscription, time_left))
+}
+
+async fn serve(mut socket: WebSocket, mut subscription: Subscription, time_left: Duration) {
+    let expiry = tokio::time::sleep(time_left);
+    tokio::pin!(expiry);
+    loop {
+        let received = tokio::select! {
+            received = subscription.next() => received,
+            message = socket.recv() => match message {
+                // What a listener says means nothing.
+                Some(_) => continue,
+                None => return,
+            },
+            () = &mut expiry => {
+                socket.close(POLICY, "the access token has expired").await;
+                return;
+            }
+        };
+        let sent = match received {
+            Received::Event(text) => socket.send_text(text).await,
+            Received::Missed(count) => socket.send_text(format!(r#"{{"type":"missed","count":{count}}}"#)).await,
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn time_left(until: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(until.duration_since(now)).unwrap_or_default()
+}

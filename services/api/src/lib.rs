@@ -1,0 +1,69 @@
+//! The reference service: a small product backend, and what `covet new` starts from.
+//!
+//! | you want | look in |
+//! |---|---|
+//! | how it is put together | [`app`] |
+//! | registering, logging in, refresh tokens | [`auth`] |
+//! | users | [`users`] |
+//! | notes | [`notes`] |
+//! | orders and money | [`orders`] |
+//! | the live feed | [`events`] |
+//! | pages, preconditions, field checks | [`web`] |
+//! | doing a repeated request once | [`idempotency`] |
+//! | the tables | `migrations/` |
+//!
+//! A feature's folder has its type, its SQL (`store.rs`) and its handlers.
+
+pub mod auth;
+pub mod events;
+pub mod idempotency;
+pub mod notes;
+pub mod openapi;
+pub mod orders;
+pub mod state;
+#[cfg(test)]
+mod test_db;
+pub mod users;
+pub mod web;
+
+use std::time::Duration;
+
+use covet::prelude::*;
+use covet_identity::settings::AuthSettings;
+
+use crate::state::Api;
+
+/// The service, ready to run.
+pub fn app() -> App {
+    App::new("covet-api")
+        .version(env!("CARGO_PKG_VERSION"))
+        .settings::<AuthSettings>()
+        .openapi(openapi::document())
+        .migrations(schema())
+        .routes(routes)
+        .periodic("purge", Duration::from_secs(60 * 60), purge)
+}
+
+/// The tables: the files in `migrations/`, embedded.
+#[must_use]
+pub fn schema() -> covet_data::Migrations {
+    migrations!()
+}
+
+/// Every route of the service.
+pub fn routes(context: &Context) -> Router {
+    Router::new()
+        .merge(auth::routes())
+        .merge(users::routes())
+        .merge(notes::routes())
+        .merge(orders::routes())
+        .merge(events::routes())
+        .with_state(Api::new(context))
+}
+
+/// Removes logins and kept answers that are over.
+async fn purge(context: Context) -> covet::Result<()> {
+    let removed = auth::purge(context.db(), context.clock().now()).await?;
+    tracing::debug!(removed, "purged logins and kept answers");
+    Ok(())
+}

@@ -1,0 +1,6 @@
+//! `covet-api`, the reference service.
+
+#[tokio::main]
+async fn main() -> covet::Result {
+    covet_api::app().run().await
+}

@@ -1,0 +1,18 @@
+//! Notes: short texts with tags, each its owner's alone. Somebody else's note is answered as one that does not
+//! exist, so that ids tell nothing.
+
+mod handlers;
+mod note;
+mod store;
+mod tag;
+
+use covet_http::{Router, routes};
+
+pub use self::note::{Note, NoteContent, NoteFilter};
+pub use self::store::Notes;
+use crate::state::Api;
+
+/// `/api/notes`.
+pub fn routes() -> Router<Api> {
+    Router::new().routes(routes![handlers::list, handlers::create, handlers::read, handlers::update, handlers::delete,])
+}

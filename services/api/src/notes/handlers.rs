@@ -1,0 +1,161 @@
+//! `/api/notes`.
+
+use covet_core::ids::new_id;
+use covet_data::Transaction;
+use covet_http::axum::extract::State;
+use covet_http::axum::response::{IntoResponse, Response};
+use covet_http::{Error, Json, Path, Query, Result};
+use covet_identity::caller::Caller;
+use http::{StatusCode, header};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::note::{NewNote, Note, NoteChange, NoteContent, NoteQuery};
+use super::store::{self, Notes};
+use crate::auth::or_user_is_gone;
+use crate::state::Api;
+use crate::web::page::{Page, PageQuery};
+use crate::web::precondition::{Etag, IfMatch, IfNoneMatch, precondition_failed};
+use crate::web::problems;
+
+/// Lists your notes, newest first.
+#[utoipa::path(
+    get, path = "/api/notes", operation_id = "list_notes", tag = "notes",
+    security(("bearer" = [])), params(NoteQuery, PageQuery),
+    responses(
+        (status = 200, description = "A page of your notes.", body = Page<Note>),
+        problems::BadRequest, problems::Unauthorized, problems::Unprocessable,
+        problems::Other,
+    )
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(page): Query<PageQuery>,
+    Query(filter): Query<NoteQuery>,
+) -> Result<Json<Page<Note>>> {
+    let notes = Notes(&api.db).list(caller.user_id, &filter.check()?, &page).await?;
+    Ok(Json(page.page(notes, |note| note.id)))
+}
+
+/// Writes a note.
+#[utoipa::path(
+    post, path = "/api/notes", operation_id = "create_note", tag = "notes",
+    security(("bearer" = [])), request_body = NewNote,
+    responses(
+        (status = 201, description = "Written.", body = Note, headers(
+            ("location" = String, description = "The note."), ("etag" = String, description = "Version."),
+        )),
+        problems::BadRequest, problems::Unauthorized, problems::TooLarge, problems::UnsupportedMediaType, problems::Unprocessable,
+        problems::Other,
+    )
+)]
+pub(super) async fn create(State(api): State<Api>, caller: Caller, Json(body): Json<NewNote>) -> Result<Response> {
+    let content = body.check()?;
+    let id = new_id(&api.clock);
+    let transaction = api.db.begin().await?;
+    let note = store::insert(&transaction, id, caller.user_id, content, api.now()).await.map_err(or_user_is_gone)?;
+    api.feed.publish_after(&transaction, caller.user_id, "note.created", note.clone());
+    transaction.commit().await?;
+    let location = [(header::LOCATION, format!("/api/notes/{id}"))];
+    Ok((StatusCode::CREATED, location, note.etag(), Json(note)).into_response())
+}
+
+/// Shows one of your notes.
+#[utoipa::path(
+    get, path = "/api/notes/{id}", operation_id = "read_note", tag = "notes", security(("bearer" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The note."),
+        ("if-none-match" = Option<String>, Header, description = "The `ETag` that you have."),
+    ),
+    responses(
+        (status = 200, description = "The note.", body = Note, headers(("etag" = String, description = "Version."))),
+        (status = 304, description = "As you have it."),
+        problems::Unauthorized, problems::NotFound,
+        problems::Other,
+    )
+)]
+pub(super) async fn read(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    known: IfNoneMatch,
+) -> Result<Response> {
+    let note = Notes(&api.db).find(id, caller.user_id).await?.ok_or_else(no_such_note)?;
+    Ok(known.answer(note.etag(), Json(note)))
+}
+
+/// Changes one of your notes.
+#[utoipa::path(
+    patch, path = "/api/notes/{id}", operation_id = "update_note", tag = "notes",
+    security(("bearer" = [])), request_body = NoteChange,
+    params(
+        ("id" = Uuid, Path, description = "The note."),
+        ("if-match" = Option<String>, Header, description = "The `ETag` of the version that you change. Needed."),
+    ),
+    responses(
+        (status = 200, description = "Changed.", body = Note, headers(("etag" = String, description = "Version."))),
+        problems::BadRequest, problems::Unauthorized, problems::NotFound, problems::PreconditionFailed,
+        problems::TooLarge, problems::UnsupportedMediaType, problems::Unprocessable, problems::PreconditionRequired,
+        problems::Other,
+    )
+)]
+pub(super) async fn update(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    precondition: IfMatch,
+    Json(change): Json<NoteChange>,
+) -> Result<(Etag, Json<Note>)> {
+    precondition.required()?;
+    let transaction = api.db.begin().await?;
+    let before = store::find(&transaction, id, caller.user_id).await?.ok_or_else(no_such_note)?;
+    precondition.check(before.etag())?;
+    let after = change.check(NoteContent::from(before.clone()))?;
+    let Some(note) = store::update(&transaction, &before, after, api.now()).await? else {
+        return Err(changed_meanwhile(&transaction, id, caller).await?);
+    };
+    api.feed.publish_after(&transaction, caller.user_id, "note.updated", note.clone());
+    transaction.commit().await?;
+    Ok((note.etag(), Json(note)))
+}
+
+/// Deletes one of your notes.
+#[utoipa::path(
+    delete, path = "/api/notes/{id}", operation_id = "delete_note", tag = "notes", security(("bearer" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The note."),
+        ("if-match" = Option<String>, Header, description = "The `ETag` of the version to delete; any when absent."),
+    ),
+    responses(
+        (status = 204, description = "Deleted."),
+        problems::BadRequest, problems::Unauthorized, problems::NotFound, problems::PreconditionFailed,
+        problems::Other,
+    )
+)]
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    precondition: IfMatch,
+) -> Result<StatusCode> {
+    let transaction = api.db.begin().await?;
+    let before = store::find(&transaction, id, caller.user_id).await?.ok_or_else(no_such_note)?;
+    precondition.check(before.etag())?;
+    if !store::delete(&transaction, &before).await? {
+        return Err(changed_meanwhile(&transaction, id, caller).await?);
+    }
+    api.feed.publish_after(&transaction, caller.user_id, "note.deleted", json!({ "id": id }));
+    transaction.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why a change found no row: somebody was quicker, or the note is gone.
+async fn changed_meanwhile(transaction: &Transaction, id: Uuid, caller: Caller) -> Result<Error> {
+    let present = store::find(transaction, id, caller.user_id).await?;
+    Ok(present.map_or_else(no_such_note, |note| precondition_failed(note.etag())))
+}
+
+fn no_such_note() -> Error {
+    Error::not_found().detail("There is no such note of yours.")
+}

@@ -1,0 +1,21 @@
+//! Orders: items at a price, paid once. The server computes every sum; money is whole minor units.
+//!
+//! Creating and paying honour `Idempotency-Key` (see [`crate::idempotency`]). Paying is safe to repeat without one
+//! as well: an order is paid once, and a second payment answers with the paid order.
+
+mod handlers;
+mod money;
+mod order;
+mod store;
+
+use covet_http::{Router, routes};
+
+pub use self::money::{Amount, Currency, MAX_AMOUNT_MINOR};
+pub use self::order::{NewItem, NewOrder, Order, OrderItem, OrderStatus};
+pub use self::store::Orders;
+use crate::state::Api;
+
+/// `/api/orders`.
+pub fn routes() -> Router<Api> {
+    Router::new().routes(routes![handlers::list, handlers::create, handlers::read, handlers::pay])
+}

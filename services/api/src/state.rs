@@ -1,0 +1,65 @@
+//! What the handlers work with.
+
+use std::sync::Arc;
+
+use covet::Context;
+use covet_core::clock::Clock;
+use covet_data::Db;
+use covet_http::axum::extract::FromRef;
+use covet_identity::password::Passwords;
+use covet_identity::settings::AuthSettings;
+use covet_identity::token::{AccessTokens, KeyRing};
+use jiff::Timestamp;
+
+use crate::events::Feed;
+
+/// State of every handler. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Where everything is kept.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// Hashes and verifies passwords.
+    pub passwords: Passwords,
+    /// Issues and verifies access tokens.
+    pub tokens: AccessTokens,
+    /// How long tokens are good.
+    pub auth: Arc<AuthSettings>,
+    /// Tells listeners what has changed.
+    pub feed: Feed,
+}
+
+impl Api {
+    /// The state of a service that is about to serve.
+    ///
+    /// # Panics
+    /// Not with settings that were read: both checks here were made then.
+    #[must_use]
+    pub fn new(context: &Context) -> Self {
+        let auth = context.settings::<AuthSettings>();
+        let keys = KeyRing::parse(&auth.jwt_secret_key, context.environment()).expect("checked with the settings");
+        let clock = context.clock().clone();
+        Self {
+            db: context.db().clone(),
+            passwords: Passwords::new(auth).expect("checked with the settings"),
+            tokens: AccessTokens::new(auth, keys, clock.clone()),
+            auth: Arc::new(auth.clone()),
+            feed: Feed::new(clock.clone()),
+            clock,
+        }
+    }
+
+    /// The time, as precise as the database keeps it: what is answered now is what is read later.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+    }
+}
+
+impl FromRef<Api> for AccessTokens {
+    fn from_ref(api: &Api) -> Self {
+        api.tokens.clone()
+    }
+}

@@ -1,0 +1,267 @@
+//! `/api/users`.
+
+use covet_data::Error as DbError;
+use covet_http::axum::extract::State;
+use covet_http::axum::response::Response;
+use covet_http::{Error, Json, Path, Query, Result};
+use covet_identity::attempts::{Method, SECURITY};
+use covet_identity::caller::Caller;
+use covet_identity::password::{Password, Verdict};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::email::Email;
+use super::store::Users;
+use super::user::{UserView, checked_name};
+use crate::auth::{EndReason, Sessions};
+use crate::state::Api;
+use crate::web::fields::Fields;
+use crate::web::page::{Page, PageQuery};
+use crate::web::precondition::{Etag, IfMatch, IfNoneMatch, precondition_failed};
+use crate::web::problems;
+
+/// What to change about yourself; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UserChange {
+    /// A new name.
+    #[schema(nullable = false, min_length = 1, max_length = 100)]
+    name: Option<String>,
+    /// A new address. Needs `current_password`.
+    #[schema(nullable = false, format = "email", max_length = 254)]
+    email: Option<String>,
+    /// Your password, to change your address.
+    #[schema(value_type = Option<String>, nullable = false, format = "password", write_only)]
+    current_password: Option<Password>,
+}
+
+/// A new password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordChange {
+    /// The password until now.
+    #[schema(value_type = String, format = "password", write_only)]
+    current_password: Password,
+    /// The password from now on.
+    #[schema(value_type = String, format = "password", write_only, min_length = 8, max_length = 1024)]
+    new_password: Password,
+}
+
+/// Lists users, newest first.
+#[utoipa::path(
+    get, path = "/api/users", operation_id = "list_users", tag = "users", security(("bearer" = [])), params(PageQuery),
+    responses(
+        (status = 200, description = "A page of users.", body = Page<UserView>),
+        problems::BadRequest, problems::Unauthorized,
+        problems::Other,
+    )
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<UserView>>> {
+    let users = Users(&api.db).list(&query).await?;
+    Ok(Json(query.page(users, |user| user.id).map(|user| user.seen_by(caller.user_id))))
+}
+
+/// Shows who you are.
+#[utoipa::path(
+    get, path = "/api/users/me", operation_id = "read_me", tag = "users", security(("bearer" = [])),
+    params(("if-none-match" = Option<String>, Header, description = "The `ETag` that you have.")),
+    responses(
+        (status = 200, description = "You.", body = UserView, headers(("etag" = String, description = "Version."))),
+        (status = 304, description = "As you have it."),
+        problems::Unauthorized, problems::NotFound,
+        problems::Other,
+    )
+)]
+pub(super) async fn me(State(api): State<Api>, caller: Caller, known: IfNoneMatch) -> Result<Response> {
+    show(&api, caller, caller.user_id, &known).await
+}
+
+/// Shows a user.
+#[utoipa::path(
+    get, path = "/api/users/{id}", operation_id = "read_user", tag = "users", security(("bearer" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The user."),
+        ("if-none-match" = Option<String>, Header, description = "The `ETag` that you have."),
+    ),
+    responses(
+        (status = 200, description = "The user.", body = UserView, headers(("etag" = String, description = "Version."))),
+        (status = 304, description = "As you have it."),
+        problems::Unauthorized, problems::NotFound,
+        problems::Other,
+    )
+)]
+pub(super) async fn read(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    known: IfNoneMatch,
+) -> Result<Response> {
+    show(&api, caller, id, &known).await
+}
+
+async fn show(api: &Api, caller: Caller, id: Uuid, known: &IfNoneMatch) -> Result<Response> {
+    let user = Users(&api.db).find(id).await?.ok_or_else(no_such_user)?;
+    Ok(known.answer(user.etag(), Json(user.seen_by(caller.user_id))))
+}
+
+/// Changes your name or address.
+#[utoipa::path(
+    patch, path = "/api/users/{id}", operation_id = "update_user", tag = "users",
+    security(("bearer" = [])), request_body = UserChange,
+    params(
+        ("id" = Uuid, Path, description = "Yourself."),
+        ("if-match" = Option<String>, Header, description = "The `ETag` of the version that you change. Needed."),
+    ),
+    responses(
+        (status = 200, description = "Changed.", body = UserView, headers(("etag" = String, description = "Version."))),
+        problems::BadRequest, problems::Unauthorized, problems::Forbidden, problems::NotFound, problems::Conflict,
+        problems::PreconditionFailed, problems::TooLarge, problems::UnsupportedMediaType, problems::Unprocessable, problems::PreconditionRequired, problems::Busy,
+        problems::Other,
+    )
+)]
+pub(super) async fn update(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    precondition: IfMatch,
+    Json(change): Json<UserChange>,
+) -> Result<(Etag, Json<UserView>)> {
+    only_yourself(caller, id)?;
+    precondition.required()?;
+    let mut fields = Fields::new();
+    let name = fields.take_some("name", change.name.as_deref().map(checked_name));
+    let email = fields.take_some("email", change.email.as_deref().map(Email::parse));
+    if email.is_some() && change.current_password.is_none() {
+        fields.refuse("current_password", "is needed to change your address");
+    }
+    fields.finish()?;
+
+    let users = Users(&api.db);
+    let user = users.find_for_change(id).await?.ok_or_else(no_such_user)?;
+    precondition.check(user.etag())?;
+    if let (Some(_), Some(password)) = (&email, change.current_password) {
+        confirm_password(&api, id, password).await?;
+    }
+    let changed = users.update(id, user.version, name.as_deref(), email.as_ref(), api.now()).await;
+    match changed.map_err(address_taken)? {
+        Some(user) => {
+            if email.is_some() {
+                tracing::info!(target: SECURITY, user_id = %id, "e-mail address changed");
+            }
+            Ok((user.etag(), Json(user.seen_by(id))))
+        }
+        None => Err(changed_meanwhile(&users, id).await?),
+    }
+}
+
+/// Changes your password. Your other logins end.
+#[utoipa::path(
+    put, path = "/api/users/{id}/password", operation_id = "change_password", tag = "users",
+    security(("bearer" = [])), request_body = PasswordChange,
+    params(("id" = Uuid, Path, description = "Yourself.")),
+    responses(
+        (status = 204, description = "Changed."),
+        problems::BadRequest, problems::Unauthorized, problems::Forbidden, problems::NotFound,
+        problems::TooLarge, problems::UnsupportedMediaType, problems::Unprocessable, problems::Busy,
+        problems::Other,
+    )
+)]
+pub(super) async fn change_password(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Json(change): Json<PasswordChange>,
+) -> Result<StatusCode> {
+    only_yourself(caller, id)?;
+    let users = Users(&api.db);
+    let user = users.find_for_change(id).await?.ok_or_else(no_such_user)?;
+    let about = [user.name.as_str(), user.email.as_str()];
+    let new = match api.passwords.accept(change.new_password, &about) {
+        Ok(new) => new,
+        Err(refusal) => return Err(Error::new(refusal.for_field("new_password"))),
+    };
+    confirm_password(&api, id, change.current_password).await?;
+    let hash = api.passwords.hash(new).await?;
+    Sessions(&api.db).change_password(id, &hash, caller.session_id, EndReason::PasswordChanged, api.now()).await?;
+    tracing::info!(target: SECURITY, user_id = %id, "password changed; the other sessions have been ended");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes you, your notes and your logins. Orders stay, without an owner: they are accounts.
+#[utoipa::path(
+    delete, path = "/api/users/{id}", operation_id = "delete_user", tag = "users", security(("bearer" = [])),
+    params(
+        ("id" = Uuid, Path, description = "Yourself."),
+        ("if-match" = Option<String>, Header, description = "The `ETag` of the version to delete; any when absent."),
+    ),
+    responses(
+        (status = 204, description = "Deleted."),
+        problems::BadRequest, problems::Unauthorized, problems::Forbidden, problems::NotFound,
+        problems::PreconditionFailed,
+        problems::Other,
+    )
+)]
+pub(super) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    precondition: IfMatch,
+) -> Result<StatusCode> {
+    only_yourself(caller, id)?;
+    let users = Users(&api.db);
+    let user = users.find_for_change(id).await?.ok_or_else(no_such_user)?;
+    precondition.check(user.etag())?;
+    if users.delete(id, user.version).await? {
+        tracing::info!(target: SECURITY, user_id = %id, "user deleted");
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(changed_meanwhile(&users, id).await?)
+    }
+}
+
+fn only_yourself(caller: Caller, id: Uuid) -> Result<()> {
+    if caller.user_id == id {
+        return Ok(());
+    }
+    Err(Error::forbidden().detail("You can change nobody but yourself."))
+}
+
+async fn confirm_password(api: &Api, id: Uuid, password: Password) -> Result<()> {
+    let stored = Users(&api.db).credentials(id).await?.map(|credentials| credentials.password_hash);
+    match api.passwords.verify_or_dummy(password, stored).await? {
+        Verdict::Right { .. } => {
+            Method::Password.succeeded();
+            Ok(())
+        }
+        Verdict::Wrong => {
+            Method::Password.failed("wrong_password");
+            Err(Error::invalid().field("current_password", "is not your password"))
+        }
+    }
+}
+
+/// Why a change with a version found no row: somebody was quicker, or the user is gone.
+async fn changed_meanwhile(users: &Users<'_>, id: Uuid) -> Result<Error> {
+    let present = users.find_for_change(id).await?;
+    Ok(present.map_or_else(no_such_user, |user| precondition_failed(user.etag())))
+}
+
+fn no_such_user() -> Error {
+    Error::not_found().detail("There is no such user.")
+}
+
+/// Tells which field it was when the address belongs to somebody else already.
+pub(crate) fn address_taken(error: DbError) -> Error {
+    match error {
+        DbError::Unique { .. } => {
+            Error::conflict("This e-mail address is registered already. Log in instead.").field("email", "is taken")
+        }
+        error => error.into(),
+    }
+}

@@ -1,0 +1,12 @@
+//! The API over HTTP, as its clients see it: each test starts the service itself, with an empty database.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and its helpers with it")]
+
+mod auth;
+mod events;
+mod migrations;
+mod notes;
+mod openapi;
+mod orders;
+mod support;
+mod users;

@@ -1,0 +1,27 @@
+//! The schema goes up, down and up again.
+
+use serde_json::Value;
+
+use crate::support::service;
+
+#[tokio::test]
+async fn every_migration_can_be_taken_back_and_applied_again() {
+    let service = service().prepare().unwrap();
+    let migrate = async |arguments: &[&str]| {
+        let finished = service.command(&[&["migrate"], arguments].concat()).await.unwrap();
+        finished.success("migrate").unwrap().stdout
+    };
+    let applied = async || {
+        let status = service.command(&["migrate", "status", "--json"]).await.unwrap();
+        let status: Value = serde_json::from_str(&status.stdout).unwrap();
+        let migrations = status["migrations"].as_array().unwrap();
+        (migrations.iter().filter(|entry| entry["state"] == "applied").count(), migrations.len())
+    };
+    migrate(&["up"]).await;
+    let (count, all) = applied().await;
+    assert_eq!((count, all), (5, 5));
+    migrate(&["down", "5"]).await;
+    assert_eq!(applied().await, (0, 5));
+    migrate(&["up"]).await;
+    assert_eq!(applied().await, (5, 5));
+}

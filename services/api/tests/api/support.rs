@@ -1,0 +1,189 @@
+//! The service, its users, and requests to it in one line.
+
+use covet_testkit::{Service, ServiceBuilder};
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+/// The password of every user here.
+pub(crate) const PASSWORD: &str = "seven grey herons wait";
+
+/// A running service.
+pub(crate) struct Api {
+    pub(crate) service: Service,
+}
+
+/// A registered user who is logged in.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub(crate) id: String,
+    pub(crate) email: String,
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+/// A request on its way.
+pub(crate) struct Call {
+    request: reqwest::RequestBuilder,
+}
+
+/// An answer. The body is null when it is empty or not JSON.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+/// The service that cargo has built for these tests.
+pub(crate) fn service() -> ServiceBuilder {
+    Service::builder().binary(env!("CARGO_BIN_EXE_covet-api"))
+}
+
+impl Api {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(service()).await
+    }
+
+    pub(crate) async fn start_with(service: ServiceBuilder) -> Self {
+        Self { service: service.start().await.unwrap() }
+    }
+
+    pub(crate) async fn register(&self, name: &str) -> User {
+        let email = format!("{name}@example.com");
+        let body = json!({"email": email, "password": PASSWORD, "name": name});
+        let registered = self.post("/api/auth/register").json(&body).send().await.expect(201);
+        let mut user = User { id: text(&registered.body["id"]), email, access: String::new(), refresh: String::new() };
+        self.log_in(&mut user).await;
+        user
+    }
+
+    pub(crate) async fn log_in(&self, user: &mut User) {
+        let body = json!({"email": user.email, "password": PASSWORD});
+        let tokens = self.post("/api/auth/login").json(&body).send().await.expect(200);
+        user.access = text(&tokens.body["access_token"]);
+        user.refresh = text(&tokens.body["refresh_token"]);
+    }
+
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> Reply {
+        self.post("/api/auth/refresh").json(&json!({"refresh_token": refresh_token})).send().await
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    pub(crate) fn put(&self, path: &str) -> Call {
+        self.call(Method::PUT, path)
+    }
+
+    pub(crate) fn patch(&self, path: &str) -> Call {
+        self.call(Method::PATCH, path)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+
+    pub(crate) fn call(&self, method: Method, path: &str) -> Call {
+        Call { request: self.service.client().request(method, self.service.url(path)) }
+    }
+
+    /// Every item of a list, page by page.
+    pub(crate) async fn all_pages(&self, user: &User, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("{path}{cursor}")).by(user).send().await.expect(200);
+            items.extend(page.body["items"].as_array().unwrap().iter().cloned());
+            match page.body["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+}
+
+impl Call {
+    pub(crate) fn by(self, user: &User) -> Self {
+        self.bearer(&user.access)
+    }
+
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        Self { request: self.request.bearer_auth(token) }
+    }
+
+    pub(crate) fn header(self, name: &str, value: &str) -> Self {
+        Self { request: self.request.header(name, value) }
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        Self { request: self.request.json(body) }
+    }
+
+    pub(crate) fn text(self, content_type: &str, body: &str) -> Self {
+        Self { request: self.request.header("content-type", content_type).body(body.to_owned()) }
+    }
+
+    pub(crate) async fn send(self) -> Reply {
+        let response = self.request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.bytes().await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or_default();
+        Reply { status, headers, body }
+    }
+}
+
+impl Reply {
+    /// The reply, if it has this status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.body);
+        self
+    }
+
+    /// The reply, if it is a whole problem with this status.
+    #[track_caller]
+    pub(crate) fn problem(self, status: u16) -> Self {
+        let reply = self.expect(status);
+        assert_eq!(reply.headers["content-type"], "application/problem+json", "{}", reply.body);
+        assert_eq!(reply.body["status"], status, "{}", reply.body);
+        for member in ["type", "title", "request_id"] {
+            assert!(reply.body[member].is_string(), "{member}: {}", reply.body);
+        }
+        assert_eq!(reply.body["request_id"], reply.headers["x-request-id"].to_str().unwrap());
+        reply
+    }
+
+    /// The fields that a 422 names, in its order.
+    #[track_caller]
+    pub(crate) fn refused_fields(self) -> Vec<String> {
+        let reply = self.problem(422);
+        reply.body["errors"].as_array().unwrap().iter().map(|error| text(&error["field"])).collect()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> String {
+        self.headers[name].to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn etag(&self) -> String {
+        self.header("etag")
+    }
+
+    pub(crate) fn id(&self) -> String {
+        text(&self.body["id"])
+    }
+}
+
+#[track_caller]
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().expect("a string").to_owned()
+}
+
+pub(crate) fn ids(items: &[Value]) -> Vec<String> {
+    items.iter().map(|item| text(&item["id"])).collect()
+}
