@@ -85,14 +85,8 @@ impl Writer {
             pool: Mutex::default(),
         });
         let sinks = sinks.into_iter().map(|sink| (sink, false)).collect();
-        let thread = WriterThread {
-            messages,
-            sinks,
-            state: Arc::clone(&state),
-            text: Vec::new(),
-            lines: 0,
-            waiting: Vec::new(),
-        };
+        let thread =
+            WriterThread { messages, sinks, state: Arc::clone(&state), text: Vec::new(), lines: 0, stopped: None };
         thread::Builder::new().name("covet-log".to_owned()).spawn(|| thread.run())?;
         Ok(Self { queue, state })
     }
