@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 
 use crate::build::release_binary;
+use crate::proof::LOG_FILE;
 use crate::server::Launch;
 
 /// A program of this workspace that answers the two routes.
@@ -20,9 +21,25 @@ struct Peer {
 const ARGUMENTS: &[&str] = &["--port", "{port}", "--workers", "{workers}"];
 
 /// In the order of a round.
-const PEERS: [Peer; 2] = [
+const PEERS: [Peer; 3] = [
     Peer { name: REFERENCE, package: "raw-hyper", arguments: ARGUMENTS, environment: &[] },
     Peer { name: "axum-bare", package: "axum-bare", arguments: ARGUMENTS, environment: &[] },
+    Peer {
+        name: COVET,
+        package: "covet-peer",
+        arguments: &[],
+        // As in production. Only what this machine decides is set; everything else is the default, which is all on.
+        environment: &[
+            ("COVET_ENV", "production"),
+            ("HOST", "127.0.0.1"),
+            ("METRICS_HOST", "127.0.0.1"),
+            ("COVET_HTTP__WORKERS", "{workers}"),
+            ("LOG_FILE", LOG_FILE),
+            // Kept, so that the harness can count the lines.
+            ("COVET_LOG__FILES_KEPT", "1000"),
+            ("COVET_LOG__STDOUT", "false"),
+        ],
+    },
 ];
 
 /// What every ratio is taken from.

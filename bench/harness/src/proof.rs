@@ -16,7 +16,7 @@ use crate::server::Server;
 use crate::wanting::Wanting;
 
 /// Where the peer logs, in its working directory; rotated files stay beside it under names that begin the same.
-const LOG_FILE: &str = "access.log";
+pub(crate) const LOG_FILE: &str = "access.log";
 const REQUESTS: &str = "http_requests_total";
 const DROPPED: &str = "log_lines_dropped_total";
 /// Lines are handed over in batches; the last one takes a moment.
@@ -85,16 +85,17 @@ impl Proof {
     }
 }
 
-/// The sum of a counter's series in the text format.
+/// The sum of a counter's series in the text format, where every value is a float.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, far below 2^52")]
 fn sum(metrics: &str, name: &str) -> u64 {
     metrics
         .lines()
         .filter_map(|line| {
             let rest = line.strip_prefix(name)?;
             let (labels, value) = rest.rsplit_once(' ')?;
-            (labels.is_empty() || labels.starts_with('{')).then(|| value.parse::<u64>().ok()).flatten()
+            (labels.is_empty() || labels.starts_with('{')).then(|| value.parse::<f64>().ok()).flatten()
         })
-        .sum()
+        .sum::<f64>() as u64
 }
 
 /// Lines of the log and of what it was rotated into.
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn all_series_of_a_counter_are_summed_and_no_other() {
-        let text = "# HELP a_total x\n# TYPE a_total counter\na_total{route=\"/b c\"} 2\na_total{route=\"/\"} 3\na_total_b 7\n";
+        let text = "# HELP a_total x\n# TYPE a_total counter\na_total{route=\"/b c\"} 2.0\na_total{route=\"/\"} 3\na_total_b 7\n";
         assert_eq!(sum(text, "a_total"), 5);
         assert_eq!(sum("a_total 4\n", "a_total"), 4);
         assert_eq!(sum(text, "c_total"), 0);

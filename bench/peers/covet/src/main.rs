@@ -1,0 +1,24 @@
+//! Peer: Covet with everything on, as a service is written.
+//!
+//! Unlike the other peers it is told its port and workers by environment variables, as every Covet service is; the
+//! harness sets them (`harness/src/peer.rs`). jemalloc is the `covet` crate's own.
+
+use contract::{GREETING, Greeting, User};
+use covet::prelude::*;
+
+#[tokio::main]
+async fn main() -> covet::Result {
+    App::new("covet-peer").routes(routes).run().await
+}
+
+fn routes(_: &Context) -> Router {
+    Router::new().route("/json", get(greeting)).route("/users/{id}", get(user))
+}
+
+async fn greeting() -> Json<Greeting> {
+    Json(GREETING)
+}
+
+async fn user(Path(id): Path<u64>) -> Json<User> {
+    Json(User::numbered(id))
+}
