@@ -238,12 +238,11 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     }
 }
 
-fn gateway_timeout(limit: Duration, body_arrived: bool) -> Response {
-    let (status, detail) = if body_arrived {
-        (StatusCode::GATEWAY_TIMEOUT, format!("The request took longer than {} seconds.", limit.as_secs_f64()))
-    } else {
-        let detail = format!("The body did not arrive within {} seconds.", limit.as_secs_f64());
-        (StatusCode::REQUEST_TIMEOUT, detail)
+fn too_late(limit: Duration, awaits_body: bool) -> Response {
+    let seconds = limit.as_secs_f64();
+    let (status, detail) = match awaits_body {
+        true => (StatusCode::REQUEST_TIMEOUT, format!("The body did not arrive within {seconds} seconds.")),
+        false => (StatusCode::GATEWAY_TIMEOUT, format!("The request took longer than {seconds} seconds.")),
     };
     axum::response::IntoResponse::into_response(crate::Error::status(status).detail(detail))
 }

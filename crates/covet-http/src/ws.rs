@@ -93,8 +93,9 @@ impl WebSocketUpgrade {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let Self { inner, lifecycle, endpoint } = self;
+        // From now on, not from when the upgrade is complete: shutdown must not end in between.
+        let running = lifecycle.track(format!("WebSocket {endpoint}"));
         inner.on_upgrade(move |inner| {
-            let _running = lifecycle.track(format!("WebSocket {endpoint}"));
             let socket = WebSocket {
                 inner,
                 lifecycle: lifecycle.clone(),
@@ -103,7 +104,7 @@ impl WebSocketUpgrade {
             };
             let served = request::carry(serve(socket));
             async move {
-                let (_running, _open) = (_running, Open::new());
+                let (_running, _open) = (running, Open::new());
                 tokio::select! {
                     () = served => {}
                     () = lifecycle.cut().cancelled() => {}

@@ -229,6 +229,17 @@ impl Watched {
         swept
     }
 
+    /// The service stops: no connection outlives its next response. HTTP/2 can say so at once; an idle connection of
+    /// HTTP/1.1 cannot, and a request may be on its way to it: it is given a moment before [`Self::finish_all`].
+    pub(super) fn last_call(&self) {
+        for watch in self.lock().values() {
+            watch.close_after_response.store(true, Relaxed);
+            if !watch.has_heads.load(Relaxed) {
+                watch.tell(Verdict::Finish);
+            }
+        }
+    }
+
     /// Tells every connection to finish.
     pub(super) fn finish_all(&self) {
         self.lock().values().for_each(|watch| watch.tell(Verdict::Finish));

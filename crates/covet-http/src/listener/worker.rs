@@ -16,6 +16,8 @@ use crate::pipeline::{Admission, Pipeline};
 
 /// How often a stopping worker looks whether its last connection is gone.
 const SWEEP_WHILE_STOPPING: Duration = Duration::from_millis(20);
+/// How long an idle connection of HTTP/1.1 stays open when the service stops, for a request that is on its way.
+const LAST_CALL: Duration = Duration::from_millis(500);
 /// Pause after the system refused an accept (out of descriptors or memory), so that the loop does not spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -103,16 +105,28 @@ impl Worker {
     /// Lets what is in flight finish, until the deadline.
     async fn drain(&self) {
         let lifecycle = &self.parts.lifecycle;
-        self.watched.finish_all();
         let mut look = tokio::time::interval(SWEEP_WHILE_STOPPING);
+        self.watched.last_call();
+        let patience = tokio::time::sleep(LAST_CALL);
+        tokio::pin!(patience);
+        let mut called = false;
         while self.watched.len() > 0 {
             tokio::select! {
                 _ = look.tick() => self.sweep(),
+                () = &mut patience, if !called => {
+                    called = true;
+                    self.watched.finish_all();
+                }
                 () = lifecycle.cut().cancelled() => {
                     self.watched.abort_all();
                     look.tick().await;
                 }
             }
+        }
+        // WebSockets run on this thread's runtime too, and have left the list of connections.
+        tokio::select! {
+            () = lifecycle.finished() => {}
+            () = lifecycle.cut().cancelled() => {}
         }
     }
 

@@ -19,7 +19,8 @@ use crate::Error;
 #[derive(Debug, Default)]
 pub(super) struct Arrival {
     pub(super) bytes: AtomicU64,
-    pub(super) complete: AtomicBool,
+    /// Whether its reader is waiting for the client.
+    pub(super) awaited: AtomicBool,
 }
 
 pin_project! {
@@ -43,16 +44,13 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for ArrivingBody<B> {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
-        let frame = ready!(this.body.poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Buf::remaining);
-                this.arrival.bytes.fetch_add(length as u64, Ordering::Relaxed);
-            }
-            Some(Err(_)) => {}
-            None => this.arrival.complete.store(true, Ordering::Relaxed),
+        let polled = this.body.poll_frame(context);
+        this.arrival.awaited.store(polled.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let length = frame.data_ref().map_or(0, Buf::remaining);
+            this.arrival.bytes.fetch_add(length as u64, Ordering::Relaxed);
         }
-        Poll::Ready(frame)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -86,9 +86,9 @@ impl Exchange {
         request.map(|body| Body::new(ArrivingBody::new(Limited::new(body, limit), arrival)))
     }
 
-    /// Whether all of the request has been read.
-    pub(super) fn has_arrived(&self) -> bool {
-        self.arrival.as_ref().is_none_or(|arrival| arrival.complete.load(Ordering::Relaxed))
+    /// Whether the handler waits for the rest of the request's body.
+    pub(super) fn awaits_body(&self) -> bool {
+        self.arrival.as_ref().is_some_and(|arrival| arrival.awaited.load(Ordering::Relaxed))
     }
 
     /// Makes the handler's response ready to go out, and finishes the exchange when its length is known.

@@ -17,7 +17,7 @@ use tower::Service;
 
 use super::admission::{self, Admission};
 use super::exchange::Exchange;
-use super::{gateway_timeout, panic};
+use super::{panic, too_late};
 
 pin_project! {
     /// A request on its way through the pipeline.
@@ -92,8 +92,8 @@ impl Future for PipelineFuture {
                     let limit = exchange.pipeline.request_timeout;
                     let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
                     ready!(timer.as_mut().poll(context));
-                    let arrived = exchange.has_arrived();
-                    let late = request::enter(this.scope, || gateway_timeout(limit, arrived));
+                    let awaits_body = exchange.awaits_body();
+                    let late = request::enter(this.scope, || too_late(limit, awaits_body));
                     this.stage.set(Stage::answered(late));
                 }
             }
