@@ -49,7 +49,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("read of one row by primary key, {READS} a round, {ROUNDS} rounds");
     println!("| way | CPU µs/read | × by hand | reads/s |");
     println!("|---|---|---|---|");
-    let names = ["rusqlite by hand", "Db, one after another", "Db, 64 at a time", "Db, 64 at a time, quick_reads=false"];
+    let names =
+        ["rusqlite by hand", "Db, one after another", "Db, 64 at a time", "Db, 64 at a time, quick_reads=false"];
     let base = median(&table[0]).0;
     for (name, rounds) in names.into_iter().zip(&table) {
         let (cpu, wall) = median(rounds);

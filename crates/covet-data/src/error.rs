@@ -195,9 +195,8 @@ impl AsProblem for Error {
         match self {
             Self::NotFound => Problem::new(404).detail("There is no such thing."),
             Self::Unique { .. } => Problem::new(409).detail("The same exists already."),
-            Self::ForeignKey { .. } => {
-                Problem::new(409).detail("Something that this refers to does not exist, or something still refers to it.")
-            }
+            Self::ForeignKey { .. } => Problem::new(409)
+                .detail("Something that this refers to does not exist, or something still refers to it."),
             error if error.is_retryable() => Problem::new(503)
                 .detail("The database is not available at this moment. Try again shortly.")
                 .retry_after(Duration::from_secs(1)),

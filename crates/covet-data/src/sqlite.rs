@@ -75,16 +75,10 @@ impl Sqlite {
             tokio::task::coop::consume_budget().await;
             return done;
         }
-        self.readers
-            .run(move |connection, ticket| connection.run::<F>(&statement, &params, Some(ticket)))
-            .await
+        self.readers.run(move |connection, ticket| connection.run::<F>(&statement, &params, Some(ticket))).await
     }
 
-    pub(crate) async fn stream<T: FromRow>(
-        &self,
-        statement: Arc<Statement>,
-        params: Params,
-    ) -> Result<RowStream<T>> {
+    pub(crate) async fn stream<T: FromRow>(&self, statement: Arc<Statement>, params: Params) -> Result<RowStream<T>> {
         let (sender, batches) = stream::batches();
         let (clock, idle_timeout) = (self.clock.clone(), self.stream_idle_timeout);
         let work = move |connection: &mut connection::Connection, ticket: &Arc<ticket::Ticket>| {

@@ -1,5 +1,7 @@
 //! `Db` on SQLite, against real files.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod sqlite {
     pub(crate) mod support;
 

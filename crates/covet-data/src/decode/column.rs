@@ -55,7 +55,8 @@ impl<'a> ColumnDeserializer<'a> {
             (Cell::Real(_), Declared::Json) => Err(self.refuse(expected)),
             (Cell::Real(value), _) => Ok(value),
             // SQLite keeps 10.00 in a NUMERIC column as the integer 10. Up to 2^53 nothing is lost.
-            (Cell::Integer(value), Declared::Numeric) if value.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS => {
+            (Cell::Integer(value), Declared::Numeric) if value.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS =>
+            {
                 #[expect(clippy::cast_precision_loss, reason = "checked above")]
                 Ok(value as f64)
             }
@@ -199,11 +200,7 @@ impl<'a> Deserializer<'a> for ColumnDeserializer<'a> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'a>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Refusal> {
+    fn deserialize_newtype_struct<V: Visitor<'a>>(self, name: &'static str, visitor: V) -> Result<V::Value, Refusal> {
         if name != crate::json::MARKER {
             return visitor.visit_newtype_struct(self);
         }

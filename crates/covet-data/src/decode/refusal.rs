@@ -51,9 +51,14 @@ impl Refusal {
         self
     }
 
-    /// Says what was expected, if the type's own `Deserialize` gave no reason that may be shown.
+    /// The type's own `Deserialize` refused, with a reason that may not be shown.
+    pub(super) fn gives_no_reason(&self) -> bool {
+        self.0.expected.is_empty()
+    }
+
+    /// Says what was expected, if the type itself did not.
     pub(super) fn expected_if_unknown(mut self, expected: impl FnOnce() -> String) -> Self {
-        if self.0.expected.is_empty() {
+        if self.gives_no_reason() {
             self.0.expected = expected().into();
         }
         self

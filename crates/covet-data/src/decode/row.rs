@@ -13,7 +13,15 @@ pub(crate) fn row<T: DeserializeOwned, C: Cells>(columns: &Columns, cells: &C) -
     // The second pass finds what the first did not stop to note: what the refusing type had expected.
     attempt(false)
         .or_else(|first: Refusal| attempt(true).map_err(|second: Refusal| (first, second).1))
-        .map_err(|refusal| Box::new(refusal.into_mismatch::<T>()))
+        .map_err(|refusal| Box::new(name_the_only_column(refusal, columns).into_mismatch::<T>()))
+}
+
+/// A newtype that checks its value (`#[serde(try_from = …)]`) refuses after the column was read.
+fn name_the_only_column(refusal: Refusal, columns: &Columns) -> Refusal {
+    match &*columns.list {
+        [column] if refusal.gives_no_reason() => refusal.in_column(&column.name),
+        _ => refusal,
+    }
 }
 
 struct RowDeserializer<'a, C> {
@@ -41,19 +49,16 @@ impl<'a, C: Cells> RowDeserializer<'a, C> {
     fn single<R>(self, ask: impl FnOnce(ColumnDeserializer<'a>) -> Result<R, Refusal>) -> Result<R, Refusal> {
         match &*self.columns.list {
             [column] => ask(self.column(0)?).map_err(|refusal| refusal.in_column(&column.name)),
-            columns => Err(Refusal::new(
-                format!("{} columns ({})", columns.len(), self.columns.names()),
-                "exactly one column",
-            )),
+            columns => {
+                Err(Refusal::new(format!("{} columns ({})", columns.len(), self.columns.names()), "exactly one column"))
+            }
         }
     }
 
     fn by_name(self) -> Result<ByName<'a, C>, Refusal> {
         match &self.columns.doubled {
             None => Ok(ByName { row: self, next: 0 }),
-            Some(name) => {
-                Err(Refusal::new("this name twice", "each name once (rename one with AS)").in_column(name))
-            }
+            Some(name) => Err(Refusal::new("this name twice", "each name once (rename one with AS)").in_column(name)),
         }
     }
 
@@ -130,11 +135,7 @@ impl<'a, C: Cells> Deserializer<'a> for RowDeserializer<'a, C> {
         self.deserialize_tuple(len, visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'a>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Refusal> {
+    fn deserialize_newtype_struct<V: Visitor<'a>>(self, name: &'static str, visitor: V) -> Result<V::Value, Refusal> {
         if name == crate::json::MARKER {
             return self.single(|column| column.deserialize_newtype_struct(name, visitor));
         }

@@ -18,7 +18,9 @@ pub enum MigrationError {
     },
 
     /// A migration without a script.
-    #[error("migrations/{folder} has no {script}.sql (nor {script}.sqlite.sql); write one, if only with a comment in it")]
+    #[error(
+        "migrations/{folder} has no {script}.sql (nor {script}.sqlite.sql); write one, if only with a comment in it"
+    )]
     Missing {
         /// The migration.
         folder: String,
@@ -92,7 +94,9 @@ pub enum MigrationError {
     },
 
     /// A script failed. Nothing of it remains.
-    #[error("{version:04}_{name}: statement {statement} of the {script} script failed and everything of it was undone: {error}")]
+    #[error(
+        "{version:04}_{name}: statement {statement} of the {script} script failed and everything of it was undone: {error}"
+    )]
     Failed {
         /// The migration.
         version: u32,

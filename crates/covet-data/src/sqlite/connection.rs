@@ -65,7 +65,15 @@ impl Connection {
         let waiting = Arc::clone(&watch);
         raw.busy_handler(Some(move |asked| waiting.wait_for_lock(asked)))?;
         let plans = RefCell::default();
-        Ok(Self { raw, watch, clock, limits, plans, plans_limit: statement_cache, transaction: Cell::new(Transaction::None) })
+        Ok(Self {
+            raw,
+            watch,
+            clock,
+            limits,
+            plans,
+            plans_limit: statement_cache,
+            transaction: Cell::new(Transaction::None),
+        })
     }
 
     /// Runs a statement on a database thread, as long as somebody waits for it.

@@ -29,8 +29,7 @@ pub(super) struct Opener {
 
 impl Opener {
     pub(super) fn new(settings: &DatabaseSettings, clock: &Clock) -> Result<Self> {
-        let limits =
-            Limits { busy_timeout: settings.busy_timeout, statement_timeout: settings.statement_timeout };
+        let limits = Limits { busy_timeout: settings.busy_timeout, statement_timeout: settings.statement_timeout };
         Ok(Self {
             file: settings.sqlite_file()?,
             clock: clock.clone(),
@@ -141,8 +140,6 @@ fn make_file(file: &Path) -> Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => {
-            Err(Error::Connection(format!("the file {} cannot be made: {error}; {advice}", file.display())))
-        }
+        Err(error) => Err(Error::Connection(format!("the file {} cannot be made: {error}; {advice}", file.display()))),
     }
 }

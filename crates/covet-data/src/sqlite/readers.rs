@@ -215,7 +215,7 @@ impl Worker {
         }
     }
 
-    fn run(&self, job: Job) {
+    fn run(&self, mut job: Job) {
         let mut slot = lock(&self.shared.slots[self.index]);
         if slot.is_none() {
             match self.shared.opener.reader() {
@@ -233,6 +233,8 @@ impl Worker {
         if let Some(connection) = slot.as_mut() {
             job.run(connection);
         }
+        drop(slot);
+        job.tell();
     }
 }
 

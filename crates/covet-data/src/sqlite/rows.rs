@@ -32,9 +32,8 @@ impl<'a> Rows<'a> {
     /// The next row as a `T`.
     pub(crate) fn next<T: FromRow>(&mut self) -> Result<Option<T>> {
         let Some(row) = step(&mut self.rows, &mut self.finished, self.connection)? else { return Ok(None) };
-        let columns = self
-            .columns
-            .get_or_insert_with(|| self.connection.columns(self.statement, row.as_ref(), self.first_run));
+        let columns =
+            self.columns.get_or_insert_with(|| self.connection.columns(self.statement, row.as_ref(), self.first_run));
         decode::row(columns, row).map(Some).map_err(Error::RowMismatch)
     }
 

@@ -68,11 +68,7 @@ pub(super) fn send_rows<T: FromRow>(
 }
 
 fn idle(limit: Duration) -> Error {
-    Error::Timeout {
-        what: "taking rows from a stream",
-        limit,
-        setting: "COVET_DATABASE__TRANSACTION_IDLE_TIMEOUT",
-    }
+    Error::Timeout { what: "taking rows from a stream", limit, setting: "COVET_DATABASE__TRANSACTION_IDLE_TIMEOUT" }
 }
 
 /// Drives a future on this plain thread. `None`: it was not ready in time.

@@ -1,5 +1,6 @@
 //! Waiting for work that another thread does: who waits, for how long, and what becomes of work nobody waits for.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -63,10 +64,14 @@ impl Drop for Hold {
     }
 }
 
-/// Work for a thread that owns a `C`.
+/// Work for a thread that owns a `C`. Doing and telling are two steps: in between the thread can leave the connection
+/// as the next caller, or somebody who counts the busy ones, expects it.
 pub(super) trait Work<C>: Send {
-    /// Does it and tells the caller.
-    fn run(self: Box<Self>, on: &mut C);
+    /// Does it, if somebody still waits for it.
+    fn run(&mut self, on: &mut C);
+
+    /// Tells the caller how it went.
+    fn tell(self: Box<Self>);
 
     /// Tells the caller that it cannot be done.
     fn refuse(self: Box<Self>, error: Error);
@@ -79,7 +84,8 @@ pub(super) trait Work<C>: Send {
 pub(super) struct Task<F, T, E> {
     ticket: Arc<Ticket>,
     reply: oneshot::Sender<Result<T, E>>,
-    work: F,
+    work: Option<F>,
+    outcome: Option<Result<T, E>>,
 }
 
 /// What the caller of a [`Task`] keeps.
@@ -94,7 +100,7 @@ impl<F, T, E> Task<F, T, E> {
         let ticket = Arc::new(Ticket::default());
         let (reply, answer) = oneshot::channel();
         let pending = Pending { hold: Hold::new(&ticket), answer };
-        (Box::new(Self { ticket, reply, work }), pending)
+        (Box::new(Self { ticket, reply, work: Some(work), outcome: None }), pending)
     }
 }
 
@@ -104,15 +110,17 @@ where
     T: Send,
     E: From<Error> + Send,
 {
-    fn run(self: Box<Self>, on: &mut C) {
-        let Self { ticket, reply, work } = *self;
-        if !ticket.start() {
-            return;
-        }
+    fn run(&mut self, on: &mut C) {
+        let Some(work) = self.work.take().filter(|_| self.ticket.start()) else { return };
         // The connection is whole after a panic: unwinding resets the statement, and the writer rolls back.
-        let work = std::panic::AssertUnwindSafe(|| work(on, &ticket));
-        let outcome = std::panic::catch_unwind(work).unwrap_or_else(|_| Err(Error::Panicked.into()));
-        let _ = reply.send(outcome);
+        let work = AssertUnwindSafe(|| work(on, &self.ticket));
+        self.outcome = Some(catch_unwind(work).unwrap_or_else(|_| Err(Error::Panicked.into())));
+    }
+
+    fn tell(self: Box<Self>) {
+        if let Some(outcome) = self.outcome {
+            let _ = self.reply.send(outcome);
+        }
     }
 
     fn refuse(self: Box<Self>, error: Error) {

@@ -79,7 +79,7 @@ impl Grant {
 /// Hosts one transaction from its begin to its end.
 pub(super) fn host(
     connection: &mut Connection,
-    caller: Box<dyn Work<Grant>>,
+    mut caller: Box<dyn Work<Grant>>,
     clock: &Clock,
     idle_timeout: Duration,
 ) {
@@ -88,13 +88,14 @@ pub(super) fn host(
     }
     if let Err(error) = connection.begin() {
         caller.run(&mut Grant(Some(Err(error))));
-        return;
+        return caller.tell();
     }
     let began = clock.monotonic();
     let over = Arc::new(OnceLock::new());
     let (sender, commands) = channel();
     // If the caller is gone by now, the handle is dropped, which rolls back.
     caller.run(&mut Grant(Some(Ok(Handle { commands: sender, over: Arc::clone(&over) }))));
+    caller.tell();
     let status = serve(connection, &commands, &over, idle_timeout);
     connection.roll_back();
     transaction_ended(status, clock.monotonic().saturating_duration_since(began));
@@ -109,7 +110,10 @@ fn serve(
 ) -> &'static str {
     loop {
         match commands.recv_timeout(idle_timeout) {
-            Ok(Command::Run(work)) => work.run(connection),
+            Ok(Command::Run(mut work)) => {
+                work.run(connection);
+                work.tell();
+            }
             Ok(Command::Commit { hooks, runtime, reply }) => {
                 let outcome = connection.commit();
                 let status = if outcome.is_ok() { "commit" } else { "failed" };

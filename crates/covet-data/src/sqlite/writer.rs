@@ -84,8 +84,7 @@ impl Writer {
             match all {
                 Ok((connection, readers)) => {
                     if opened.send(Ok(readers)).is_ok() {
-                        let thread =
-                            Thread { connection, clock, idle_timeout: settings.transaction_idle_timeout };
+                        let thread = Thread { connection, clock, idle_timeout: settings.transaction_idle_timeout };
                         thread.work(&ended.0);
                     }
                 }
@@ -185,10 +184,11 @@ impl Thread {
             match shared.queue.pop(IDLE) {
                 Popped::Job(job) => {
                     shared.busy.store(true, Ordering::Relaxed);
-                    self.run(job);
+                    let told = self.run(job);
                     // Also after a panic in the middle of a migration.
                     self.connection.roll_back();
                     shared.busy.store(false, Ordering::Relaxed);
+                    told.into_iter().for_each(Work::tell);
                 }
                 Popped::Nothing => {}
                 Popped::Closed => break,
@@ -197,11 +197,16 @@ impl Thread {
         self.connection.tidy_up();
     }
 
-    fn run(&mut self, job: Job) {
+    /// Returns what is still to be told.
+    fn run(&mut self, job: Job) -> Option<Box<dyn Work<Connection>>> {
         match job {
-            Job::Run(work) => work.run(&mut self.connection),
-            Job::Transaction(work) => {
-                transaction::host(&mut self.connection, work, &self.clock, self.idle_timeout);
+            Job::Run(mut work) => {
+                work.run(&mut self.connection);
+                Some(work)
+            }
+            Job::Transaction(caller) => {
+                transaction::host(&mut self.connection, caller, &self.clock, self.idle_timeout);
+                None
             }
         }
     }

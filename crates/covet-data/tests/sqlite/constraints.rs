@@ -7,15 +7,15 @@ use super::support::{Fixture, INSERT};
 async fn schema() -> Fixture {
     let fixture = Fixture::new().await;
     fixture
-        .run("CREATE TABLE users (id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, email TEXT NOT NULL, age INTEGER \
-              CONSTRAINT adult CHECK (age >= 18), UNIQUE (tenant, email))")
+        .run(
+            "CREATE TABLE users (id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, email TEXT NOT NULL, age INTEGER \
+              CONSTRAINT adult CHECK (age >= 18), UNIQUE (tenant, email))",
+        )
         .await;
     fixture.run("CREATE TABLE tags (name TEXT)").await;
     fixture.run("CREATE UNIQUE INDEX tags_lower ON tags (lower(name))").await;
     fixture.run("INSERT INTO tags VALUES ('rust')").await;
-    fixture
-        .run("CREATE TABLE notes (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL REFERENCES users (id))")
-        .await;
+    fixture.run("CREATE TABLE notes (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL REFERENCES users (id))").await;
     fixture.run("CREATE TABLE exact (n INTEGER, CHECK (n <> 13)) STRICT").await;
     fixture.run("INSERT INTO users VALUES (1, 1, 'ada@example.org', 36)").await;
     fixture
@@ -74,8 +74,10 @@ async fn checks_and_not_null_are_named() {
 async fn a_trigger_that_raises_is_a_check() {
     let fixture = Fixture::things().await;
     fixture
-        .run("CREATE TRIGGER no_bob BEFORE INSERT ON things WHEN new.name = 'bob' \
-              BEGIN SELECT RAISE(ABORT, 'bob may not enter'); END")
+        .run(
+            "CREATE TRIGGER no_bob BEFORE INSERT ON things WHEN new.name = 'bob' \
+              BEGIN SELECT RAISE(ABORT, 'bob may not enter'); END",
+        )
         .await;
     let error = fixture.db.write().execute(INSERT, params!["bob"]).await.unwrap_err();
     assert!(matches!(&error, Error::Check { constraint } if constraint == "bob may not enter"), "{error:?}");
@@ -118,8 +120,7 @@ async fn execute_tells_how_many_rows_changed() {
     assert_eq!(db.write().execute(insert, params!["a", "b", "c"]).await.unwrap(), 3);
     assert_eq!(db.write().execute("CREATE TABLE other (id INTEGER)", params![]).await.unwrap(), 0);
     assert_eq!(db.write().execute("UPDATE things SET name = name || '!' WHERE id > 1", params![]).await.unwrap(), 2);
-    let ids: Vec<i64> =
-        db.write().all("DELETE FROM things WHERE id < $1 RETURNING id", params![3]).await.unwrap();
+    let ids: Vec<i64> = db.write().all("DELETE FROM things WHERE id < $1 RETURNING id", params![3]).await.unwrap();
     assert_eq!(ids, [1, 2]);
     assert_eq!(db.write().execute("DELETE FROM things WHERE id = 99", params![]).await.unwrap(), 0);
 }

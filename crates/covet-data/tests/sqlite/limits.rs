@@ -79,7 +79,10 @@ async fn the_pool_does_not_grow_beyond_its_maximum_and_who_waits_too_long_is_tol
         .collect();
     eventually("both readers are busy", async || fixture.db.connections().active == 2).await;
     let waited = fixture.db.read().one::<i64>("SELECT 1", params![]).await;
-    assert!(matches!(&waited, Err(Error::Timeout { setting, .. }) if setting.contains("ACQUIRE_TIMEOUT")), "{waited:?}");
+    assert!(
+        matches!(&waited, Err(Error::Timeout { setting, .. }) if setting.contains("ACQUIRE_TIMEOUT")),
+        "{waited:?}"
+    );
     assert_eq!(fixture.db.connections().active, 2);
     slow.iter().for_each(tokio::task::JoinHandle::abort);
     eventually("a reader is free", async || fixture.db.read().one::<i64>("SELECT 1", params![]).await.is_ok()).await;

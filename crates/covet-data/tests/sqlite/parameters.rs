@@ -79,9 +79,10 @@ async fn every_type_of_value_comes_back_as_it_went() {
 #[tokio::test]
 async fn text_order_of_instants_is_their_order_in_time() {
     let fixture = Fixture::new().await;
-    let mut instants: Vec<Timestamp> = ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.1Z", "1999-12-31T23:59:59.999999Z"]
-        .map(|text| text.parse().unwrap())
-        .to_vec();
+    let mut instants: Vec<Timestamp> =
+        ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.1Z", "1999-12-31T23:59:59.999999Z"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
     fixture.run("CREATE TABLE t (at TIMESTAMP)").await;
     for at in &instants {
         fixture.db.write().execute("INSERT INTO t VALUES ($1)", params![at]).await.unwrap();
