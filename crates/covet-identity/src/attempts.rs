@@ -47,7 +47,7 @@ impl Method {
         counter!(APP_AUTH_ATTEMPTS_TOTAL.name, "method" => self.as_str(), "status" => "failure").increment(1);
         counter!(APP_AUTH_FAILURES_TOTAL.name, "method" => self.as_str(), "reason" => reason).increment(1);
         if self != Self::AccessToken {
-            tracing::warn!(target: SECURITY, method = self.as_str(), reason, "authentication failed");
+            tracing::warn!(target: SECURITY, auth_method = self.as_str(), reason, "authentication failed");
         }
     }
 

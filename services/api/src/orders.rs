@@ -3,6 +3,7 @@
 //! Creating and paying honour `Idempotency-Key` (see [`crate::idempotency`]). Paying is safe to repeat without one
 //! as well: an order is paid once, and a second payment answers with the paid order.
 
+mod currency;
 mod handlers;
 mod money;
 mod order;
@@ -10,7 +11,8 @@ mod store;
 
 use covet_http::{Router, routes};
 
-pub use self::money::{Amount, Currency, MAX_AMOUNT_MINOR};
+pub use self::currency::{Currency, UnknownCurrency};
+pub use self::money::{Amount, AmountOutOfRange, MAX_AMOUNT_MINOR};
 pub use self::order::{NewItem, NewOrder, Order, OrderItem, OrderStatus};
 pub use self::store::Orders;
 use crate::state::Api;

@@ -91,7 +91,7 @@ pub(super) async fn read(
     security(("bearer" = [])), request_body = NoteChange,
     params(
         ("id" = Uuid, Path, description = "The note."),
-        ("if-match" = Option<String>, Header, description = "The `ETag` of the version that you change. Needed."),
+        ("if-match" = Option<String>, Header, example = "\"v1\"", description = "The `ETag` of the version that you change. Needed."),
     ),
     responses(
         (status = 200, description = "Changed.", body = Note, headers(("etag" = String, description = "Version."))),
@@ -125,7 +125,7 @@ pub(super) async fn update(
     delete, path = "/api/notes/{id}", operation_id = "delete_note", tag = "notes", security(("bearer" = [])),
     params(
         ("id" = Uuid, Path, description = "The note."),
-        ("if-match" = Option<String>, Header, description = "The `ETag` of the version to delete; any when absent."),
+        ("if-match" = Option<String>, Header, example = "\"v1\"", description = "The `ETag` of the version to delete; any when absent."),
     ),
     responses(
         (status = 204, description = "Deleted."),

@@ -68,7 +68,7 @@ pub(super) struct NewNote {
     body: String,
     /// Tags of letters, digits, `-`, `_` and spaces; kept in lower case.
     #[serde(default)]
-    #[schema(max_items = 20, example = json!(["home"]))]
+    #[schema(value_type = Vec<tag::TagSchema>, max_items = 20, example = json!(["home"]))]
     tags: Vec<String>,
     /// Out of the way from the start.
     #[serde(default)]
@@ -80,15 +80,19 @@ pub(super) struct NewNote {
 #[serde(deny_unknown_fields)]
 pub(super) struct NoteChange {
     /// One line.
+    #[serde(default, deserialize_with = "fields::present")]
     #[schema(nullable = false, min_length = 1, max_length = 200)]
     title: Option<String>,
     /// The text.
+    #[serde(default, deserialize_with = "fields::present")]
     #[schema(nullable = false, max_length = 20_000)]
     body: Option<String>,
     /// All tags.
-    #[schema(nullable = false, max_items = 20)]
+    #[serde(default, deserialize_with = "fields::present")]
+    #[schema(value_type = Option<Vec<tag::TagSchema>>, nullable = false, max_items = 20)]
     tags: Option<Vec<String>>,
     /// Out of the way.
+    #[serde(default, deserialize_with = "fields::present")]
     #[schema(nullable = false)]
     archived: Option<bool>,
 }
@@ -108,7 +112,7 @@ pub(super) struct NoteQuery {
     archived: Option<bool>,
 }
 
-/// [`NoteQuery`], checked.
+/// Which notes to list, checked.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct NoteFilter {
     /// Text in the title or the body.

@@ -2,10 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use utoipa::ToSchema;
+
 /// Most tags on one note.
 pub(super) const MAX_TAGS: usize = 20;
 /// Longest tag, in characters.
 pub(super) const MAX_TAG_LENGTH: usize = 40;
+
+/// A tag, as the OpenAPI document tells it.
+#[derive(ToSchema)]
+#[schema(as = Tag, min_length = 1, max_length = 40, pattern = r"^[\p{L}\p{N} _-]+$", example = "home")]
+#[expect(dead_code, reason = "a schema only")]
+pub(super) struct TagSchema(String);
 
 /// Why tags are refused, and which one.
 #[derive(Debug, Clone, PartialEq, Eq)]

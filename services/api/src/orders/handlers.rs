@@ -40,7 +40,8 @@ pub(super) async fn list(
 #[utoipa::path(
     post, path = "/api/orders", operation_id = "create_order", tag = "orders",
     security(("bearer" = [])), request_body = NewOrder,
-    params(("idempotency-key" = Option<String>, Header, description = "Makes it safe to repeat the request.")),
+    params(("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
+            description = "Makes it safe to repeat the request.")),
     responses(
         (status = 201, description = "Ordered; or ordered by the first request with this key.", body = Order, headers(
             ("location" = String, description = "The order."),
@@ -94,7 +95,8 @@ pub(super) async fn read(State(api): State<Api>, caller: Caller, Path(id): Path<
     security(("bearer" = [])), request_body = Payment,
     params(
         ("id" = Uuid, Path, description = "The order."),
-        ("idempotency-key" = Option<String>, Header, description = "Makes it safe to repeat the request."),
+        ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
+            description = "Makes it safe to repeat the request."),
     ),
     responses(
         (status = 200, description = "Paid.", body = Order, headers(

@@ -1,205 +1,18 @@
-//! Money: whole minor units (cents, yen, fils) and an ISO 4217 code. Never a fraction, never a float.
-
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+//! Amounts of money: whole minor units (cents, yen, fils), never a fraction, never a float. In which currency is
+//! `currency.rs`.
 
 /// Largest amount, in minor units: the largest whole number that JavaScript keeps exactly (2⁵³ − 1), so that no
 /// client rounds a sum.
 pub const MAX_AMOUNT_MINOR: i64 = 9_007_199_254_740_991;
 
-/// The currencies of ISO 4217 (list one, national currencies) with their minor units: how many decimal places a
-/// shown amount has. Precious metals, testing codes and units of account are left out.
-const CURRENCIES: &[(&str, u8)] = &[
-    ("AED", 2),
-    ("AFN", 2),
-    ("ALL", 2),
-    ("AMD", 2),
-    ("AOA", 2),
-    ("ARS", 2),
-    ("AUD", 2),
-    ("AWG", 2),
-    ("AZN", 2),
-    ("BAM", 2),
-    ("BBD", 2),
-    ("BDT", 2),
-    ("BHD", 3),
-    ("BIF", 0),
-    ("BMD", 2),
-    ("BND", 2),
-    ("BOB", 2),
-    ("BRL", 2),
-    ("BSD", 2),
-    ("BTN", 2),
-    ("BWP", 2),
-    ("BYN", 2),
-    ("BZD", 2),
-    ("CAD", 2),
-    ("CDF", 2),
-    ("CHF", 2),
-    ("CLP", 0),
-    ("CNY", 2),
-    ("COP", 2),
-    ("CRC", 2),
-    ("CUP", 2),
-    ("CVE", 2),
-    ("CZK", 2),
-    ("DJF", 0),
-    ("DKK", 2),
-    ("DOP", 2),
-    ("DZD", 2),
-    ("EGP", 2),
-    ("ERN", 2),
-    ("ETB", 2),
-    ("EUR", 2),
-    ("FJD", 2),
-    ("FKP", 2),
-    ("GBP", 2),
-    ("GEL", 2),
-    ("GHS", 2),
-    ("GIP", 2),
-    ("GMD", 2),
-    ("GNF", 0),
-    ("GTQ", 2),
-    ("GYD", 2),
-    ("HKD", 2),
-    ("HNL", 2),
-    ("HTG", 2),
-    ("HUF", 2),
-    ("IDR", 2),
-    ("ILS", 2),
-    ("INR", 2),
-    ("IQD", 3),
-    ("IRR", 2),
-    ("ISK", 0),
-    ("JMD", 2),
-    ("JOD", 3),
-    ("JPY", 0),
-    ("KES", 2),
-    ("KGS", 2),
-    ("KHR", 2),
-    ("KMF", 0),
-    ("KPW", 2),
-    ("KRW", 0),
-    ("KWD", 3),
-    ("KYD", 2),
-    ("KZT", 2),
-    ("LAK", 2),
-    ("LBP", 2),
-    ("LKR", 2),
-    ("LRD", 2),
-    ("LSL", 2),
-    ("LYD", 3),
-    ("MAD", 2),
-    ("MDL", 2),
-    ("MGA", 2),
-    ("MKD", 2),
-    ("MMK", 2),
-    ("MNT", 2),
-    ("MOP", 2),
-    ("MRU", 2),
-    ("MUR", 2),
-    ("MVR", 2),
-    ("MWK", 2),
-    ("MXN", 2),
-    ("MYR", 2),
-    ("MZN", 2),
-    ("NAD", 2),
-    ("NGN", 2),
-    ("NIO", 2),
-    ("NOK", 2),
-    ("NPR", 2),
-    ("NZD", 2),
-    ("OMR", 3),
-    ("PAB", 2),
-    ("PEN", 2),
-    ("PGK", 2),
-    ("PHP", 2),
-    ("PKR", 2),
-    ("PLN", 2),
-    ("PYG", 0),
-    ("QAR", 2),
-    ("RON", 2),
-    ("RSD", 2),
-    ("RUB", 2),
-    ("RWF", 0),
-    ("SAR", 2),
-    ("SBD", 2),
-    ("SCR", 2),
-    ("SDG", 2),
-    ("SEK", 2),
-    ("SGD", 2),
-    ("SHP", 2),
-    ("SLE", 2),
-    ("SOS", 2),
-    ("SRD", 2),
-    ("SSP", 2),
-    ("STN", 2),
-    ("SVC", 2),
-    ("SYP", 2),
-    ("SZL", 2),
-    ("THB", 2),
-    ("TJS", 2),
-    ("TMT", 2),
-    ("TND", 3),
-    ("TOP", 2),
-    ("TRY", 2),
-    ("TTD", 2),
-    ("TWD", 2),
-    ("TZS", 2),
-    ("UAH", 2),
-    ("UGX", 0),
-    ("USD", 2),
-    ("UYU", 2),
-    ("UZS", 2),
-    ("VED", 2),
-    ("VES", 2),
-    ("VND", 0),
-    ("VUV", 0),
-    ("WST", 2),
-    ("XAF", 0),
-    ("XCD", 2),
-    ("XCG", 2),
-    ("XOF", 0),
-    ("XPF", 0),
-    ("YER", 2),
-    ("ZAR", 2),
-    ("ZMW", 2),
-    ("ZWG", 2),
-];
-
-/// A currency by its ISO 4217 code.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Currency(&'static (&'static str, u8));
-
 /// An amount in minor units, from 0 to [`MAX_AMOUNT_MINOR`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(i64);
-
-/// The text is no currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not an ISO 4217 currency code in capitals such as EUR")]
-pub struct UnknownCurrency;
 
 /// The number is no amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be from 0 to {MAX_AMOUNT_MINOR} minor units")]
 pub struct AmountOutOfRange;
-
-impl Currency {
-    /// The code, such as `EUR`.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        self.0.0
-    }
-
-    /// Decimal places of a shown amount: 2 for EUR, 0 for JPY, 3 for KWD.
-    #[must_use]
-    pub fn minor_units(self) -> u8 {
-        self.0.1
-    }
-}
 
 impl Amount {
     /// Nothing.
@@ -236,62 +49,9 @@ impl Amount {
     }
 }
 
-impl FromStr for Currency {
-    type Err = UnknownCurrency;
-
-    fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
-        let index = CURRENCIES.binary_search_by_key(&code, |(known, _)| known).map_err(|_| UnknownCurrency)?;
-        Ok(Self(&CURRENCIES[index]))
-    }
-}
-
-impl fmt::Display for Currency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-impl fmt::Debug for Currency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-impl Serialize for Currency {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.code())
-    }
-}
-
-impl<'de> Deserialize<'de> for Currency {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_list_is_in_order_and_without_doubles() {
-        assert!(CURRENCIES.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        assert!(
-            CURRENCIES.iter().all(|(code, _)| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()))
-        );
-        for (code, _) in CURRENCIES {
-            assert_eq!(code.parse::<Currency>().unwrap().code(), *code);
-        }
-    }
-
-    #[test]
-    fn currencies_know_their_decimal_places() {
-        let places = |code: &str| code.parse::<Currency>().unwrap().minor_units();
-        assert_eq!((places("EUR"), places("JPY"), places("KWD")), (2, 0, 3));
-        for bad in ["", "eur", "EURO", "XXX", "XAU", "BGN"] {
-            assert_eq!(bad.parse::<Currency>(), Err(UnknownCurrency), "{bad}");
-        }
-    }
 
     #[test]
     fn no_sum_or_product_leaves_the_range() {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::money::{Amount, Currency};
+use super::currency::Currency;
+use super::money::Amount;
 use crate::web::fields::{self, Fields};
 
 /// Most items of one order.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::money::Currency;
+use super::currency::Currency;
 use super::order::{CheckedOrder, Order, OrderItem, OrderStatus};
 use crate::web::page::PageQuery;
 

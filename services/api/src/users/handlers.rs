@@ -17,7 +17,7 @@ use super::store::Users;
 use super::user::{UserView, checked_name};
 use crate::auth::{EndReason, Sessions};
 use crate::state::Api;
-use crate::web::fields::Fields;
+use crate::web::fields::{self, Fields};
 use crate::web::page::{Page, PageQuery};
 use crate::web::precondition::{Etag, IfMatch, IfNoneMatch, precondition_failed};
 use crate::web::problems;
@@ -27,12 +27,15 @@ use crate::web::problems;
 #[serde(deny_unknown_fields)]
 pub(super) struct UserChange {
     /// A new name.
+    #[serde(default, deserialize_with = "fields::present")]
     #[schema(nullable = false, min_length = 1, max_length = 100)]
     name: Option<String>,
     /// A new address. Needs `current_password`.
+    #[serde(default, deserialize_with = "fields::present")]
     #[schema(nullable = false, format = "email", max_length = 254)]
     email: Option<String>,
     /// Your password, to change your address.
+    #[serde(default, deserialize_with = "fields::present")]
     #[schema(value_type = Option<String>, nullable = false, format = "password", write_only)]
     current_password: Option<Password>,
 }
@@ -116,7 +119,7 @@ async fn show(api: &Api, caller: Caller, id: Uuid, known: &IfNoneMatch) -> Resul
     security(("bearer" = [])), request_body = UserChange,
     params(
         ("id" = Uuid, Path, description = "Yourself."),
-        ("if-match" = Option<String>, Header, description = "The `ETag` of the version that you change. Needed."),
+        ("if-match" = Option<String>, Header, example = "\"v1\"", description = "The `ETag` of the version that you change. Needed."),
     ),
     responses(
         (status = 200, description = "Changed.", body = UserView, headers(("etag" = String, description = "Version."))),
@@ -198,7 +201,7 @@ pub(super) async fn change_password(
     delete, path = "/api/users/{id}", operation_id = "delete_user", tag = "users", security(("bearer" = [])),
     params(
         ("id" = Uuid, Path, description = "Yourself."),
-        ("if-match" = Option<String>, Header, description = "The `ETag` of the version to delete; any when absent."),
+        ("if-match" = Option<String>, Header, example = "\"v1\"", description = "The `ETag` of the version to delete; any when absent."),
     ),
     responses(
         (status = 204, description = "Deleted."),

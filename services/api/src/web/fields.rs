@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use covet_http::Error;
+use serde::{Deserialize, Deserializer};
 
 /// Collects what is wrong with the fields of a body.
 ///
@@ -63,6 +64,15 @@ impl Fields {
     pub fn finish(self) -> covet_http::Result<()> {
         self.refused.map_or(Ok(()), Err)
     }
+}
+
+/// For a member that may be absent but not null: with `#[serde(default, deserialize_with = "present")]`, absent is
+/// `None` and null is refused, so that nobody believes that null has emptied the field.
+///
+/// # Errors
+/// Of the value.
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Text of `least` to `most` characters without control characters, white space around it taken away.

@@ -155,6 +155,9 @@ async fn every_bad_field_of_a_note_is_named() {
         let refused = api.patch(&format!("/api/notes/{id}")).by(&ada).header("if-match", "*").json(&body).send().await;
         assert_eq!(refused.refused_fields(), fields, "{body}");
     }
+    for body in [json!({"title": null}), json!({"tags": null}), json!({"version": 7})] {
+        api.patch(&format!("/api/notes/{id}")).by(&ada).header("if-match", "*").json(&body).send().await.problem(422);
+    }
     for body in [json!({"body": "no title"}), json!({"title": "a", "owner_id": ada.id}), json!([]), json!({"title": 1})]
     {
         api.post("/api/notes").by(&ada).json(&body).send().await.problem(422);
