@@ -19,7 +19,7 @@ pub struct Account {
 }
 
 /// The password of every account of the tests.
-pub const PASSWORD: &str = "correct horse battery staple";
+pub const PASSWORD: &str = "violet kettle under the canyon";
 
 impl Account {
     /// Registers a user and logs in.

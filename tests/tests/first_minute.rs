@@ -26,7 +26,7 @@ async fn without_any_setting_the_first_lines_name_each_choice_and_both_addresses
     }
     let service = builder.start().await?;
     let banner = service.process()?.lines().join("\n").to_lowercase();
-    for choice in ["database", "sqlite", "cache", "memory", "storage", "data/uploads", "secret", "development"] {
+    for choice in ["database", "sqlite", "cache", "storage", "secret", "generated", "development"] {
         assert!(banner.contains(choice), "{choice:?} is not in:\n{banner}");
     }
     assert!(banner.contains(&service.url("")), "{banner}");

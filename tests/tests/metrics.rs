@@ -111,6 +111,7 @@ async fn all_sixty_documented_names_have_help_and_type_before_any_traffic() -> R
 async fn promtool_finds_exactly_the_accepted_lints() -> Result<()> {
     let service = Service::start().await?;
     let metrics = service.metrics().await?;
+    let exposition = Exposition::parse(&metrics)?;
     let output = tokio::task::spawn_blocking(move || -> Result<_> {
         let mut promtool = Command::new(find_program("promtool", "prometheus")?);
         promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -122,9 +123,16 @@ async fn promtool_finds_exactly_the_accepted_lints() -> Result<()> {
     let text = String::from_utf8(output.stderr)? + &String::from_utf8(output.stdout)?;
     ensure!(matches!(output.status.code(), Some(0 | 3)), "promtool cannot read it: {text}");
     let found: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-    let accepted = ACCEPTED_LINTS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let accepted: BTreeSet<&str> =
+        ACCEPTED_LINTS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert_eq!(found.difference(&accepted).collect::<Vec<_>>(), Vec::<&&str>::new(), "new lints");
-    assert_eq!(accepted.difference(&found).collect::<Vec<_>>(), Vec::<&&str>::new(), "lints that have gone");
+    // promtool says nothing about a family without a sample.
+    let has_sample = |lint: &&&str| {
+        let name = lint.split(' ').next().unwrap_or_default();
+        exposition.samples.iter().any(|sample| sample.name.starts_with(name))
+    };
+    let gone: Vec<_> = accepted.difference(&found).filter(has_sample).collect();
+    assert_eq!(gone, Vec::<&&str>::new(), "lints that have gone");
     Ok(())
 }
 
@@ -188,29 +196,31 @@ async fn mixed_requests_are_counted_exactly() -> Result<()> {
     let now = scrape_until(&service, "21 counted requests", |now| total(now) >= 21.0).await?;
     assert_eq!(total(&now), 21.0);
 
+    // Without what the wait for readiness had caused before.
+    let all = |name: &str, labels: &[(&str, &str)]| now.sum(name, labels) - before.sum(name, labels);
     let get = |name: &str, endpoint: &str, more: &[(&str, &str)]| {
         let mut labels = vec![("method", "GET"), ("endpoint", endpoint)];
         labels.extend(more);
-        now.sum(name, &labels)
+        all(name, &labels)
     };
     assert_eq!(get("http_requests_total", "/hello", &[("status", "200")]), 7.0);
     assert_eq!(get("http_requests_total", "/fail", &[("status", "500")]), 3.0);
     assert_eq!(get("http_requests_total", "/panic", &[("status", "500")]), 2.0);
-    assert_eq!(now.sum("http_requests_total", &[("method", "POST"), ("endpoint", "/echo"), ("status", "200")]), 4.0);
-    assert_eq!(now.sum("http_requests_total", &[("status", "404")]), 5.0);
-    assert_eq!(now.sum("http_4xx_responses", &[("status", "404")]), 5.0);
-    assert_eq!(now.sum("http_4xx_responses", &[]), 5.0);
+    assert_eq!(all("http_requests_total", &[("method", "POST"), ("endpoint", "/echo"), ("status", "200")]), 4.0);
+    assert_eq!(all("http_requests_total", &[("status", "404")]), 5.0);
+    assert_eq!(all("http_4xx_responses", &[("status", "404")]), 5.0);
+    assert_eq!(all("http_4xx_responses", &[]), 5.0);
     assert_eq!(get("http_5xx_responses", "/fail", &[("status", "500")]), 3.0);
-    assert_eq!(now.sum("http_5xx_responses", &[]), 5.0);
+    assert_eq!(all("http_5xx_responses", &[]), 5.0);
     assert_eq!(get("http_exceptions_total", "/panic", &[]), 2.0);
-    assert_eq!(now.sum("http_exceptions_total", &[("endpoint", "/hello")]), 0.0);
+    assert_eq!(all("http_exceptions_total", &[("endpoint", "/hello")]), 0.0);
     for family in ["http_request_duration_seconds", "http_request_duration_summary", "http_response_size_bytes"] {
         assert_eq!(get(&format!("{family}_count"), "/hello", &[]), 7.0, "{family}");
     }
     assert_eq!(get("http_response_size_bytes_sum", "/hello", &[]), 7.0 * "hello".len() as f64);
     let echo = [("method", "POST"), ("endpoint", "/echo")];
-    assert_eq!(now.sum("http_request_size_bytes_sum", &echo), 40_000.0);
-    assert_eq!(now.sum("http_request_size_bytes_count", &echo), 4.0);
+    assert_eq!(all("http_request_size_bytes_sum", &echo), 40_000.0);
+    assert_eq!(all("http_request_size_bytes_count", &echo), 4.0);
     assert_eq!(now.sum("http_requests_in_progress", &[]), 0.0);
     Ok(())
 }
@@ -274,7 +284,7 @@ async fn process_metrics_agree_with_the_kernel() -> Result<()> {
     let resident = process.rss_bytes()? as f64;
     let counted = now.sum("process_memory_usage_bytes", &[("type", "rss")]);
     assert!((counted - resident).abs() < resident / 5.0, "{counted} counted, {resident} there");
-    assert_eq!(now.sum("app_info", &[("name", "covet"), ("environment", "development")]), 1.0);
+    assert_eq!(now.sum("app_info", &[("environment", "development")]), 1.0);
     Ok(())
 }
 

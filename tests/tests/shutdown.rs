@@ -145,8 +145,9 @@ async fn a_websocket_client_sees_close_1001() -> Result<()> {
     socket.send(Message::text("still there?")).await?;
     assert_eq!(socket.next().await.context("an echo")??, Message::text("still there?"));
     service.process()?.signal(Signal::SIGTERM)?;
-    let Some(Ok(Message::Close(Some(frame)))) = tokio::time::timeout(SOON, socket.next()).await? else {
-        anyhow::bail!("no close frame")
+    let received = tokio::time::timeout(SOON, socket.next()).await?;
+    let Some(Ok(Message::Close(Some(frame)))) = &received else {
+        anyhow::bail!("no close frame but {received:?}; {:#?}", service.process()?.lines())
     };
     assert_eq!(frame.code, CloseCode::Away);
     // The client answers the close frame by reading to the end.

@@ -19,7 +19,7 @@ async fn curl(service: &Service, authority: &Certificate, more: &[&str]) -> Resu
     curl.args(["--silent", "--show-error", "--output", "/dev/null", "--write-out", "%{http_code} %{http_version}"]);
     curl.arg("--cacert").arg(authority.certificate_path()).args(more);
     curl.arg(format!("https://localhost:{}/health/ready", service.port()));
-    Ok(Process::run("curl", &mut curl, SOON).await?.success("curl")?.stdout)
+    Ok(Process::run("curl", &mut curl, SOON).await?.success("curl")?.stdout.trim_end().to_owned())
 }
 
 async fn wait_ready(service: &Service, authority: &Certificate) -> Result<()> {

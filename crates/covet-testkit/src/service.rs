@@ -181,7 +181,8 @@ impl Service {
         let mut command = Command::new(self.command.get_program());
         command.args(self.command.get_args()).args(arguments).current_dir(self.directory.path()).env_clear();
         command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Process::run(arguments.join(" "), &mut command, COMMAND_DEADLINE).await
+        let name = format!("{} {}", self.command.get_program().display(), arguments.join(" "));
+        Process::run(name.trim_end(), &mut command, COMMAND_DEADLINE).await
     }
 
     fn spawn(&mut self) -> Result<()> {
