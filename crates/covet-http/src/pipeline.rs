@@ -45,11 +45,11 @@ pub use panic::install_hook as install_panic_hook;
 use crate::client_address::TrustedProxies;
 use crate::listener::ConnectionWatch;
 use crate::metrics::{HttpMetrics, RouteMetrics, UserAgentCache};
-use crate::routing::Routes;
+use crate::routing::{Literals, Routes};
 use crate::settings::{CorsSettings, HttpSettings, SecurityHeadersSettings};
 use crate::ws::UpgradeContext;
 use exchange::Exchange;
-use future::Stage;
+use future::{Handling, Stage};
 use wall_clock::WallClock;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -65,6 +65,7 @@ pub struct Pipeline {
     metrics: HttpMetrics,
     routes: Arc<[Arc<RouteMetrics>]>,
     router: axum::Router,
+    literals: Literals,
     security_headers: security_headers::SecurityHeaders,
     cors: Option<cors::Cors>,
     compression: bool,
@@ -109,6 +110,7 @@ impl Pipeline {
             routes: parts.metrics.routes(),
             metrics: parts.metrics,
             router: parts.routes.router,
+            literals: parts.routes.literals,
             security_headers: security_headers::SecurityHeaders::new(parts.security_headers.preset),
             cors: cors::Cors::new(parts.cors)?,
             compression: http.compression,
@@ -218,8 +220,13 @@ impl ConnectionService {
 
     fn run(&self, request: Request<Body>, scope: &Arc<RequestScope>) -> Stage {
         let mut scope = Some(Arc::clone(scope));
-        let future = request::enter(&mut scope, || self.router.borrow_mut().call(request));
-        Stage::Running { future }
+        request::enter(&mut scope, || match self.pipeline.literals.call(request) {
+            Ok(future) => Stage::Running { future: Handling::Direct { future } },
+            Err(request) => {
+                let future = self.router.borrow_mut().call(request);
+                Stage::Running { future: Handling::Routed { future } }
+            }
+        })
     }
 }
 

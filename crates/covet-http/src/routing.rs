@@ -6,9 +6,12 @@
 //! twice.
 
 mod documented;
+mod literal;
 mod method;
 mod router;
 mod stamp;
+
+pub(crate) use literal::{Answering, Literals};
 
 pub use documented::{Documented, documented};
 pub use method::{MethodRouter, any, delete, get, head, on, options, patch, post, put};

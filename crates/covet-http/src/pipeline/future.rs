@@ -18,6 +18,7 @@ use tower::Service;
 use super::admission::{self, Admission};
 use super::exchange::Exchange;
 use super::{panic, too_late};
+use crate::routing::Answering;
 
 pin_project! {
     /// A request on its way through the pipeline.
@@ -36,7 +37,27 @@ pin_project! {
     pub(super) enum Stage {
         Answered { response: Option<Response> },
         Queued { place: Pin<Box<dyn Future<Output = bool> + Send>>, waiting: Option<(Request<Body>, axum::Router)> },
-        Running { #[pin] future: RouteFuture<Infallible> },
+        Running { #[pin] future: Handling },
+    }
+}
+
+pin_project! {
+    /// A handler at work, called by itself or through axum's router.
+    #[project = HandlingProjection]
+    pub(super) enum Handling {
+        Direct { future: Answering },
+        Routed { #[pin] future: RouteFuture<Infallible> },
+    }
+}
+
+impl Future for Handling {
+    type Output = Response;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
+        match self.project() {
+            HandlingProjection::Direct { future } => future.as_mut().poll(context),
+            HandlingProjection::Routed { future } => future.poll(context).map(|Ok(response)| response),
+        }
     }
 }
 
@@ -72,18 +93,16 @@ impl Future for PipelineFuture {
                                 exchange.admitted = true;
                             }
                             let future = request::enter(this.scope, || router.call(request));
-                            Stage::Running { future }
+                            Stage::Running { future: Handling::Routed { future } }
                         }
                         _ => Stage::answered(request::enter(this.scope, admission::shed)),
                     };
                     this.stage.set(next);
                 }
                 StageProjection::Running { future } => {
-                    let polled = request::enter(this.scope, || match panic::catch(|| future.poll(context)) {
-                        Ok(Poll::Ready(Ok(response))) => Poll::Ready(response),
-                        Ok(Poll::Ready(Err(never))) => match never {},
-                        Ok(Poll::Pending) => Poll::Pending,
-                        Err(payload) => Poll::Ready(panic::answer(&*payload)),
+                    let polled = request::enter(this.scope, || {
+                        panic::catch(|| future.poll(context))
+                            .unwrap_or_else(|payload| Poll::Ready(panic::answer(&*payload)))
                     });
                     if let Poll::Ready(response) = polled {
                         break response;

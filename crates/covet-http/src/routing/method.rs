@@ -9,6 +9,7 @@ use axum::routing::{self, MethodFilter, Route};
 use http::Method;
 use tower::{Layer, Service};
 
+use super::literal::Direct;
 use super::stamp::{RouteStamp, Stamped};
 
 /// The handlers of one path. Made by [`get`], [`post`] and the like, and extended by the methods of the same names.
@@ -21,13 +22,15 @@ use super::stamp::{RouteStamp, Stamped};
 ///
 /// let router: Router = Router::new().route("/notes", get(list).post(create));
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MethodRouter<S = ()> {
     pub(super) inner: routing::MethodRouter<S>,
     pub(super) methods: Vec<Method>,
     pub(super) stamp: &'static RouteStamp,
     /// Whether a layer stands before the handlers, which may answer without them.
     pub(super) layered: bool,
+    /// The same handlers without axum around them; none when a layer stands before them.
+    pub(super) direct: Vec<(Method, Direct<S>)>,
 }
 
 macro_rules! by_method {
@@ -78,7 +81,8 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let stamp = RouteStamp::new();
-    MethodRouter { inner: routing::any(Stamped { handler, stamp }), methods: Vec::new(), stamp, layered: false }
+    let inner = routing::any(Stamped { handler, stamp });
+    MethodRouter { inner, methods: Vec::new(), stamp, layered: false, direct: Vec::new() }
 }
 
 /// Serves one method, known only at run time, with `handler`.
@@ -97,7 +101,13 @@ where
 
 impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
     fn new() -> Self {
-        Self { inner: routing::MethodRouter::new(), methods: Vec::new(), stamp: RouteStamp::new(), layered: false }
+        Self {
+            inner: routing::MethodRouter::new(),
+            methods: Vec::new(),
+            stamp: RouteStamp::new(),
+            layered: false,
+            direct: Vec::new(),
+        }
     }
 
     fn add<H, T>(mut self, method: Method, filter: MethodFilter, handler: H) -> Self
@@ -105,7 +115,11 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
         H: Handler<T, S>,
         T: 'static,
     {
-        self.inner = self.inner.on(filter, Stamped { handler, stamp: self.stamp });
+        let handler = Stamped { handler, stamp: self.stamp };
+        if !self.layered {
+            self.direct.push((method.clone(), Direct::new(handler.clone())));
+        }
+        self.inner = self.inner.on(filter, handler);
         self.methods.push(method);
         self
     }
@@ -122,15 +136,24 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
     {
         self.inner = self.inner.layer(layer);
         self.layered = true;
+        self.direct.clear();
         self
     }
 
     pub(super) fn with_state<S2>(self, state: S) -> MethodRouter<S2> {
+        let direct = self.direct.into_iter().map(|(method, direct)| (method, direct.with_state(state.clone())));
         MethodRouter {
+            direct: direct.collect(),
             inner: self.inner.with_state(state),
             methods: self.methods,
             stamp: self.stamp,
             layered: self.layered,
         }
+    }
+}
+
+impl<S> std::fmt::Debug for MethodRouter<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MethodRouter").field("methods", &self.methods).finish_non_exhaustive()
     }
 }

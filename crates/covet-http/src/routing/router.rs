@@ -1,6 +1,6 @@
 //! The table of routes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt;
 
@@ -13,6 +13,7 @@ use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
 use super::documented::Documented;
+use super::literal::{Literals, is_literal};
 use super::method::MethodRouter;
 use super::stamp::StampLayer;
 use crate::Error;
@@ -68,6 +69,7 @@ pub struct DuplicateRoute {
 #[derive(Clone)]
 pub struct Routes {
     pub(crate) router: axum::Router,
+    pub(crate) literals: Literals,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Router<S> {
@@ -184,10 +186,12 @@ impl Router<()> {
             by_path.entry(entry.path).or_default().push(entry.router);
         }
         let mut router = axum::Router::new();
+        let mut literals = HashMap::new();
         for (path, parts) in by_path {
             let mut methods: Vec<Method> = Vec::new();
             let mut merged = axum::routing::MethodRouter::new();
             let mut any = false;
+            let mut direct = Vec::new();
             let slots = metrics.route(&path);
             for part in parts {
                 let twice = part.methods.iter().find(|method| methods.contains(method));
@@ -199,6 +203,7 @@ impl Router<()> {
                 }
                 any |= part.methods.is_empty();
                 methods.extend(part.methods);
+                direct.extend(part.direct);
                 part.stamp.assign(slots.clone());
                 let handlers = if part.layered { part.inner.layer(StampLayer(part.stamp)) } else { part.inner };
                 merged = merged.merge(handlers);
@@ -210,9 +215,12 @@ impl Router<()> {
                 merged = merged.fallback(super::stamp::Stamped { handler: method_not_allowed, stamp });
             }
             router = router.route(&path, merged);
+            if is_literal(&path) {
+                literals.insert(path, direct);
+            }
         }
         // With its state given, the router's handlers are made services now and not at every request.
-        Ok(Routes { router: router.fallback(not_found).with_state(()) })
+        Ok(Routes { router: router.fallback(not_found).with_state(()), literals: Literals::new(literals) })
     }
 }
 
