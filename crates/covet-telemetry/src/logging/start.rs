@@ -100,7 +100,7 @@ impl Logging {
         let current = CurrentLevels::new(settings.level.clone());
         let access = AccessLog::new(Arc::clone(&shared), terminal);
         let levels = LogLevels { current, access };
-        levels.set(settings.level.clone());
+        levels.tell_others(&settings.level);
         Ok(Self { shared, levels })
     }
 
@@ -159,9 +159,14 @@ impl LogLevels {
 
     /// Changes them.
     pub fn set(&self, levels: Levels) {
+        self.tell_others(&levels);
+        self.current.set(levels);
+    }
+
+    /// Tells those that do not ask for each line.
+    fn tell_others(&self, levels: &Levels) {
         bridge::limit_to(levels.most_verbose());
         self.access.set_enabled(levels.enabled(super::API, tracing::Level::INFO));
-        self.current.set(levels);
     }
 }
 

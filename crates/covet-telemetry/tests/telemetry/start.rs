@@ -68,20 +68,22 @@ fn metrics_events_and_access_lines_of_a_process_end_where_they_should() {
     tracing::info!(value = ?Chatty, "started");
     log::warn!(target: "rustls::server", "a {} of another crate", "record");
     log::debug!(target: "rustls::server", "not at this level");
-    thread::scope(|scope| {
-        for thread in 0..THREADS {
-            scope.spawn(move || {
-                for number in 0..EACH {
-                    access::write(&line(&format!("/{thread}/{number}")));
-                }
-                if thread == 0 {
-                    access::flush_thread();
-                    access::write(&line("/after/flush"));
-                }
-                // The others' rest is handed over when the thread ends.
-            });
+    let work = |thread| {
+        move || {
+            for number in 0..EACH {
+                access::write(&line(&format!("/{thread}/{number}")));
+            }
+            if thread == 0 {
+                access::flush_thread();
+                access::write(&line("/after/flush"));
+            }
+            // The rest is handed over when the thread ends. A scope would not wait for that, `join` does.
         }
-    });
+    };
+    let threads: Vec<_> = (0..THREADS).map(|thread| thread::spawn(work(thread))).collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
     assert!(telemetry.logging.flush(LONG));
 
     telemetry.logging.levels().set("info,covet.api=warn".parse().unwrap());

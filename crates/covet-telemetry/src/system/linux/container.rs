@@ -68,6 +68,7 @@ mod tests {
             ],
         );
         group(root.path(), "pod/container", &[("memory.max", "max\n"), ("memory.current", "1\n")]);
+        group(root.path(), "", &[("memory.max", "2147483648\n"), ("memory.current", "2147483648\n")]);
         let memory = limited(root.path(), "pod/container", MACHINE).unwrap();
         assert_eq!(memory, Memory { total_bytes: GIB, available_bytes: GIB / 2 });
         assert!((memory.percent_used() - 50.0).abs() < 1e-9);
