@@ -69,11 +69,13 @@ fn build(package: &str, binary: &str, directory: &Path) -> Result<()> {
     };
     let target = directory.parent().unwrap_or(directory);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // The package whose tests run, as cargo and nextest tell their children.
+    let workspace = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into());
     let mut command = Command::new(cargo);
     command
         .args(["build", "--package", package, "--bin", binary, "--profile", profile, "--target-dir"])
         .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
+        .current_dir(workspace);
     let output = command.output().map_err(Error::io("run cargo"))?;
     if output.status.success() {
         return Ok(());
