@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use covet_telemetry::metrics::Registry;
 use covet_telemetry::metrics::shard::Cells;
+use covet_telemetry::metrics::sweep::Sweep;
 use http::Method;
 
 pub use connections::ConnectionMetrics;
@@ -34,6 +35,7 @@ struct Shared {
     user_agents: Cells,
     exceptions: Mutex<BTreeMap<Exception, u64>>,
     connections: ConnectionMetrics,
+    sweep: Sweep,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +54,7 @@ impl HttpMetrics {
             user_agents: Cells::new(UserAgent::ALL.len()),
             exceptions: Mutex::default(),
             connections: ConnectionMetrics::default(),
+            sweep: Sweep::new(registry, "connections"),
         });
         registry.declare_all(connections::ALL);
         registry.register(Arc::new(collector::HttpCollector(Arc::clone(&shared))));
@@ -83,6 +86,11 @@ impl HttpMetrics {
         let exception = Exception { endpoint: endpoint.to_owned(), method: route::method_label(method), kind };
         let mut exceptions = self.shared.exceptions.lock().unwrap_or_else(PoisonError::into_inner);
         *exceptions.entry(exception).or_default() += 1;
+    }
+
+    /// Where workers count what looking through their connections takes.
+    pub(crate) fn sweep(&self) -> &Sweep {
+        &self.shared.sweep
     }
 
     /// Where the listener counts connections.

@@ -193,7 +193,9 @@ impl Worker {
         self.tick();
         let settings = &self.parts.settings;
         let limits = Limits { head: settings.header_read_timeout, idle: settings.keep_alive_timeout };
+        let before = self.parts.clock.monotonic();
         let swept = self.watched.sweep(&self.now, limits);
+        self.parts.metrics.sweep().took(self.parts.clock.monotonic().duration_since(before));
         let counted = self.parts.metrics.connections();
         counted.timed_out_header.fetch_add(swept.head, Relaxed);
         counted.timed_out_idle.fetch_add(swept.idle, Relaxed);

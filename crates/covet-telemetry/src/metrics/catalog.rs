@@ -28,7 +28,7 @@ declare_metrics! {
 
     /// HTTP requests answered.
     counter HTTP_REQUESTS_TOTAL = "http_requests_total" {method, endpoint, status};
-    /// Time from the request's head to the end of the answer, in seconds.
+    /// Time from the request's head to its answer, in seconds; to its end where its length is not known.
     histogram HTTP_REQUEST_DURATION_SECONDS = "http_request_duration_seconds" {method, endpoint} DEFAULT_SECONDS;
     /// Size of request bodies, in bytes.
     summary HTTP_REQUEST_SIZE_BYTES = "http_request_size_bytes" {method, endpoint};
@@ -42,7 +42,7 @@ declare_metrics! {
     counter HTTP_4XX_RESPONSES = "http_4xx_responses" {method, endpoint, status};
     /// Answers with a 5xx status.
     counter HTTP_5XX_RESPONSES = "http_5xx_responses" {method, endpoint, status};
-    /// Time from the request's head to the end of the answer, in seconds, as count and sum.
+    /// Time from the request's head to its answer, as count and sum of seconds; to its end where its length is not known.
     summary HTTP_REQUEST_DURATION_SUMMARY = "http_request_duration_summary" {method, endpoint};
     /// WebSocket connections open now.
     gauge WEBSOCKET_CONNECTIONS_TOTAL = "websocket_connections_total" {};
