@@ -86,5 +86,59 @@ fn outside_pipeline() -> Error {
 fn json_problem(rejection: &rejection::JsonRejection) -> Problem {
     // axum says 422 for JSON of the wrong shape, 400 for text that is not JSON, 415 for another content type,
     // 413 for a body over the limit.
-    Problem::new(rejection.status().as_u16()).detail(rejection.body_text())
+    let problem = Problem::new(rejection.status().as_u16());
+    match wrong_field(rejection) {
+        Some((field, reason)) => problem.detail("Some fields are not valid.").field(field, reason),
+        None => problem.detail(rejection.body_text()),
+    }
+}
+
+/// Which field was not accepted and why, when the body is JSON of the wrong shape.
+fn wrong_field(rejection: &rejection::JsonRejection) -> Option<(String, String)> {
+    let rejection::JsonRejection::JsonDataError(error) = rejection else { return None };
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<serde_path_to_error::Error<serde_json::Error>>() {
+            let field = error.path().to_string();
+            return (field != ".").then(|| (field, error.inner().to_string()));
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::header;
+
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Order {
+        #[expect(dead_code, reason = "only its shape matters")]
+        items: Vec<u32>,
+    }
+
+    async fn refusal(body: &'static str) -> Problem {
+        let mut request = Request::new(Body::from(body));
+        request.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        Json::<Order>::from_request(request, &()).await.unwrap_err().problem().clone()
+    }
+
+    #[tokio::test]
+    async fn a_wrong_field_is_named() {
+        let problem = refusal(r#"{"items": [1, "two"]}"#).await;
+        assert_eq!((problem.status, problem.errors[0].field.as_ref()), (422, "items[1]"));
+        assert!(problem.errors[0].detail.contains("invalid type: string"), "{problem:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_json_or_lacks_a_field_is_told_as_a_whole() {
+        let broken = refusal("{").await;
+        assert_eq!((broken.status, broken.errors.len()), (400, 0));
+        let lacking = refusal("{}").await;
+        assert_eq!(lacking.status, 422);
+        assert!(lacking.detail.unwrap().contains("missing field `items`"));
+    }
 }

@@ -80,7 +80,7 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Takes messages up to this size; larger ones close the socket with 1009. The default is 1 MiB.
+    /// Takes messages up to this size; a larger one ends the connection. The default is 1 MiB.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.inner = self.inner.max_message_size(bytes).max_frame_size(bytes);
         self

@@ -11,9 +11,9 @@ mod handlers;
 mod purge;
 mod sessions;
 
-use covet_core::problem::Problem;
-use covet_data::Error as DbError;
-use covet_http::{Error, Router, routes};
+use covet::data::Error as DbError;
+use covet::problem::Problem;
+use covet::{Error, Router, routes};
 use http::{HeaderValue, header};
 
 pub use self::purge::purge;

@@ -3,7 +3,7 @@
 mod feed;
 mod socket;
 
-use covet_http::{Router, routes};
+use covet::{Router, routes};
 
 pub use self::feed::{Feed, Received, Subscription};
 use crate::state::Api;

@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
-use covet_core::problem::Problem;
-use covet_data::{Transaction, params};
-use covet_http::axum::extract::{FromRequestParts, OptionalFromRequestParts};
-use covet_http::axum::response::{IntoResponse, Response};
-use covet_http::{Error, Json, Result};
+use covet::axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use covet::axum::response::{IntoResponse, Response};
+use covet::data::{Transaction, params};
+use covet::problem::Problem;
+use covet::{Error, Json, Result};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use jiff::Timestamp;

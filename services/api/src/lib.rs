@@ -28,8 +28,8 @@ pub mod web;
 
 use std::time::Duration;
 
+use covet::identity::settings::AuthSettings;
 use covet::prelude::*;
-use covet_identity::settings::AuthSettings;
 
 use crate::state::Api;
 
@@ -46,7 +46,7 @@ pub fn app() -> App {
 
 /// The tables: the files in `migrations/`, embedded.
 #[must_use]
-pub fn schema() -> covet_data::Migrations {
+pub fn schema() -> covet::data::Migrations {
     migrations!()
 }
 

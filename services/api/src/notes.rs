@@ -6,7 +6,7 @@ mod note;
 mod store;
 mod tag;
 
-use covet_http::{Router, routes};
+use covet::{Router, routes};
 
 pub use self::note::{Note, NoteContent, NoteFilter};
 pub use self::store::Notes;

@@ -9,7 +9,7 @@ mod money;
 mod order;
 mod store;
 
-use covet_http::{Router, routes};
+use covet::{Router, routes};
 
 pub use self::currency::{Currency, UnknownCurrency};
 pub use self::money::{Amount, AmountOutOfRange, MAX_AMOUNT_MINOR};

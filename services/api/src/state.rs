@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use covet::Context;
-use covet_core::clock::Clock;
-use covet_data::Db;
-use covet_http::axum::extract::FromRef;
-use covet_identity::password::Passwords;
-use covet_identity::settings::AuthSettings;
-use covet_identity::token::{AccessTokens, KeyRing};
+use covet::axum::extract::FromRef;
+use covet::clock::Clock;
+use covet::data::Db;
+use covet::identity::password::Passwords;
+use covet::identity::settings::AuthSettings;
+use covet::identity::token::{AccessTokens, KeyRing};
 use jiff::Timestamp;
 
 use crate::events::Feed;

@@ -1,10 +1,10 @@
 //! A throw-away database with the schema and a user in it, for tests of the tables.
 
-use covet_core::clock::Clock;
-use covet_data::Db;
-use covet_data::migrate::Migrator;
-use covet_data::settings::DatabaseSettings;
-use covet_identity::password::PasswordHash;
+use covet::clock::Clock;
+use covet::data::Db;
+use covet::data::migrate::Migrator;
+use covet::data::settings::DatabaseSettings;
+use covet::identity::password::PasswordHash;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;

@@ -8,7 +8,7 @@ mod handlers;
 mod store;
 mod user;
 
-use covet_http::{Router, routes};
+use covet::{Router, routes};
 
 pub use self::email::{Email, EmailError};
 pub(crate) use self::handlers::address_taken;

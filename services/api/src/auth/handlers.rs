@@ -1,13 +1,13 @@
 //! `/api/auth`.
 
-use covet_core::ids::new_id;
-use covet_core::secret::ExposeSecret;
-use covet_http::axum::extract::State;
-use covet_http::axum::response::{IntoResponse, Response};
-use covet_http::{Error, Json, Result};
-use covet_identity::attempts::{Method, SECURITY};
-use covet_identity::password::{Password, Verdict};
-use covet_identity::token::{RefreshToken, RefreshVerdict};
+use covet::axum::extract::State;
+use covet::axum::response::{IntoResponse, Response};
+use covet::identity::attempts::{Method, SECURITY};
+use covet::identity::password::{Password, Verdict};
+use covet::identity::token::{RefreshToken, RefreshVerdict};
+use covet::ids::new_id;
+use covet::secret::ExposeSecret;
+use covet::{Error, Json, Result};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use covet_data::{Db, Error, params};
+use covet::data::{Db, Error, params};
 use jiff::Timestamp;
 
 /// How long a session that has ended is kept: a stolen token that turns up late is still recognised as reused, and
@@ -31,9 +31,9 @@ pub async fn purge(db: &Db, now: Timestamp) -> Result<u64, Error> {
 
 #[cfg(test)]
 mod tests {
-    use covet_core::environment::Environment;
-    use covet_core::settings::Section;
-    use covet_identity::settings::AuthSettings;
+    use covet::environment::Environment;
+    use covet::identity::settings::AuthSettings;
+    use covet::settings::Section;
     use uuid::Uuid;
 
     use super::super::sessions::{EndReason, Sessions};

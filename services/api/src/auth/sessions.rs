@@ -1,9 +1,9 @@
 //! The tables `sessions` and `refresh_tokens`.
 
-use covet_data::{Db, Error, Transaction, params};
-use covet_identity::password::PasswordHash;
-use covet_identity::settings::AuthSettings;
-use covet_identity::token::{Fingerprint, RefreshToken, RefreshVerdict, StoredRefreshToken};
+use covet::data::{Db, Error, Transaction, params};
+use covet::identity::password::PasswordHash;
+use covet::identity::settings::AuthSettings;
+use covet::identity::token::{Fingerprint, RefreshToken, RefreshVerdict, StoredRefreshToken};
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -196,8 +196,8 @@ async fn end(transaction: &Transaction, session: Uuid, reason: EndReason, now: T
 mod tests {
     use std::time::Duration;
 
-    use covet_core::environment::Environment;
-    use covet_core::settings::Section;
+    use covet::environment::Environment;
+    use covet::settings::Section;
 
     use super::*;
     use crate::test_db::{ADA, at, test_db};

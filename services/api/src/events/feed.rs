@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use covet_core::clock::Clock;
-use covet_core::ids::new_id;
-use covet_data::Transaction;
-use covet_http::ws::Utf8Bytes;
+use covet::clock::Clock;
+use covet::data::Transaction;
+use covet::ids::new_id;
+use covet::ws::Utf8Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::broadcast;

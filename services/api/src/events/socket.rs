@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use covet_http::axum::extract::{FromRef, FromRequestParts, State};
-use covet_http::axum::response::Response;
-use covet_http::ws::{WebSocket, WebSocketUpgrade};
-use covet_http::{Error, Result};
-use covet_identity::caller::{Caller, unauthorized};
-use covet_identity::token::AccessTokens;
+use covet::axum::extract::{FromRef, FromRequestParts, State};
+use covet::axum::response::Response;
+use covet::identity::caller::{Caller, unauthorized};
+use covet::identity::token::AccessTokens;
+use covet::ws::{WebSocket, WebSocketUpgrade};
+use covet::{Error, Result};
 use http::header;
 use http::request::Parts;
 use jiff::Timestamp;

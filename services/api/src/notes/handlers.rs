@@ -1,11 +1,11 @@
 //! `/api/notes`.
 
-use covet_core::ids::new_id;
-use covet_data::Transaction;
-use covet_http::axum::extract::State;
-use covet_http::axum::response::{IntoResponse, Response};
-use covet_http::{Error, Json, Path, Query, Result};
-use covet_identity::caller::Caller;
+use covet::axum::extract::State;
+use covet::axum::response::{IntoResponse, Response};
+use covet::data::Transaction;
+use covet::identity::caller::Caller;
+use covet::ids::new_id;
+use covet::{Error, Json, Path, Query, Result};
 use http::{StatusCode, header};
 use serde_json::json;
 use uuid::Uuid;

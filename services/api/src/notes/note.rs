@@ -1,6 +1,6 @@
 //! A note, and what a caller may say about one.
 
-use covet_http::Result;
+use covet::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};

@@ -1,6 +1,6 @@
 //! The tables `notes` and `note_tags`. Every statement names the owner, so nobody else's note is ever touched.
 
-use covet_data::{Db, Error, Params, Transaction, params};
+use covet::data::{Db, Error, Params, Transaction, params};
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;

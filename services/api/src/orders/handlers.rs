@@ -1,10 +1,10 @@
 //! `/api/orders`.
 
-use covet_core::ids::new_id;
-use covet_http::axum::extract::State;
-use covet_http::axum::response::Response;
-use covet_http::{Error, Json, Path, Query, Result};
-use covet_identity::caller::Caller;
+use covet::axum::extract::State;
+use covet::axum::response::Response;
+use covet::identity::caller::Caller;
+use covet::ids::new_id;
+use covet::{Error, Json, Path, Query, Result};
 use http::StatusCode;
 use uuid::Uuid;
 

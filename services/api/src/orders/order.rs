@@ -1,6 +1,6 @@
 //! An order, and what a caller may say about one.
 
-use covet_http::Result;
+use covet::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -153,7 +153,7 @@ impl NewOrder {
         fields.finish()?;
         match (currency, total) {
             (Some(currency), Some(total)) => Ok(CheckedOrder { currency, total, items }),
-            _ => Err(covet_http::Error::invalid()),
+            _ => Err(covet::Error::invalid()),
         }
     }
 }

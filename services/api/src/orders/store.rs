@@ -1,6 +1,6 @@
 //! The tables `orders` and `order_items`. Every statement names the owner.
 
-use covet_data::{Db, Error, Transaction, params};
+use covet::data::{Db, Error, Transaction, params};
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;

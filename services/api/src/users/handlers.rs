@@ -1,12 +1,12 @@
 //! `/api/users`.
 
-use covet_data::Error as DbError;
-use covet_http::axum::extract::State;
-use covet_http::axum::response::Response;
-use covet_http::{Error, Json, Path, Query, Result};
-use covet_identity::attempts::{Method, SECURITY};
-use covet_identity::caller::Caller;
-use covet_identity::password::{Password, Verdict};
+use covet::axum::extract::State;
+use covet::axum::response::Response;
+use covet::data::Error as DbError;
+use covet::identity::attempts::{Method, SECURITY};
+use covet::identity::caller::Caller;
+use covet::identity::password::{Password, Verdict};
+use covet::{Error, Json, Path, Query, Result};
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;

@@ -1,7 +1,7 @@
 //! The table `users`.
 
-use covet_data::{Db, Error, params};
-use covet_identity::password::PasswordHash;
+use covet::data::{Db, Error, params};
+use covet::identity::password::PasswordHash;
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;

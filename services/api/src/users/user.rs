@@ -1,6 +1,6 @@
 //! A user as stored, and as shown.
 
-use covet_identity::password::PasswordHash;
+use covet::identity::password::PasswordHash;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use covet_http::Error;
+use covet::Error;
 use serde::{Deserialize, Deserializer};
 
 /// Collects what is wrong with the fields of a body.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 /// ```
 /// use covet_api::web::fields::Fields;
 ///
-/// fn check(age: &str) -> covet_http::Result<u8> {
+/// fn check(age: &str) -> covet::Result<u8> {
 ///     let mut fields = Fields::new();
 ///     let age = fields.take("age", age.parse::<u8>());
 ///     fields.finish()?;
@@ -61,7 +61,7 @@ impl Fields {
     ///
     /// # Errors
     /// 422 that lists every refused field.
-    pub fn finish(self) -> covet_http::Result<()> {
+    pub fn finish(self) -> covet::Result<()> {
         self.refused.map_or(Ok(()), Err)
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
-use covet_http::{Error, axum};
+use covet::{Error, axum};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 

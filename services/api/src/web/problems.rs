@@ -1,4 +1,4 @@
-//! The error responses, as the OpenAPI document tells them. The errors themselves are `covet_http::Error`.
+//! The error responses, as the OpenAPI document tells them. The errors themselves are `covet::Error`.
 
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use covet_core::clock::Clock;
-use covet_data::settings::DatabaseSettings;
-use covet_data::{Db, params};
+use covet::clock::Clock;
+use covet::data::settings::DatabaseSettings;
+use covet::data::{Db, params};
 use covet_testkit::wait_until;
 use serde_json::{Value, json};
 
