@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::peer::ports;
+use crate::peer::listening;
 use crate::report::Outputs;
 use crate::server::Launch;
 
@@ -33,7 +33,8 @@ pub(crate) struct Program {
     /// The release binary.
     #[arg(long, value_name = "PATH")]
     pub(crate) binary: PathBuf,
-    /// Its environment, besides PATH, PORT and `METRICS_PORT` (free ports). May be given several times.
+    /// Its environment, besides PATH, HOST, PORT, `METRICS_HOST` and `METRICS_PORT` (127.0.0.1, free ports). May be given
+    /// several times.
     #[arg(long, value_name = "K=V", value_parser = pair)]
     pub(crate) env: Vec<(String, String)>,
     /// Its arguments; put this last. `{port}`, `{operator_port}` and `{directory}` are replaced.
@@ -57,7 +58,7 @@ impl Program {
     /// The binary is not there.
     pub(crate) fn launch(&self) -> anyhow::Result<Launch> {
         let program = self.binary.canonicalize().with_context(|| format!("--binary {}", self.binary.display()))?;
-        let environment = ports().chain(self.env.iter().cloned()).collect();
+        let environment = listening().chain(self.env.iter().cloned()).collect();
         Ok(Launch { program, arguments: self.args.clone(), environment, core: None })
     }
 

@@ -31,8 +31,6 @@ const PEERS: [Peer; 3] = [
         // As in production. Only what this machine decides is set; everything else is the default, which is all on.
         environment: &[
             ("COVET_ENV", "production"),
-            ("HOST", "127.0.0.1"),
-            ("METRICS_HOST", "127.0.0.1"),
             ("COVET_HTTP__WORKERS", "{workers}"),
             ("LOG_FILE", LOG_FILE),
             // Kept, so that the harness can count the lines.
@@ -113,7 +111,7 @@ impl Contestant {
         Launch {
             program: self.program.clone(),
             arguments: self.peer.arguments.iter().map(|text| fill(text)).collect(),
-            environment: ports().chain(own).chain(self.environment.iter().cloned()).collect(),
+            environment: listening().chain(own).chain(self.environment.iter().cloned()).collect(),
             core,
         }
     }
@@ -124,9 +122,10 @@ impl Contestant {
     }
 }
 
-/// The variables Covet reads its two ports from.
-pub(crate) fn ports() -> impl Iterator<Item = (String, String)> {
-    [("PORT", "{port}"), ("METRICS_PORT", "{operator_port}")]
+/// Where Covet is told to listen.
+pub(crate) fn listening() -> impl Iterator<Item = (String, String)> {
+    const LOCAL: &str = "127.0.0.1";
+    [("HOST", LOCAL), ("PORT", "{port}"), ("METRICS_HOST", LOCAL), ("METRICS_PORT", "{operator_port}")]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
 }

@@ -3,7 +3,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ use crate::interrupt::Interrupt;
 
 /// Time to end after SIGTERM before SIGKILL.
 const END_LIMIT: Duration = Duration::from_secs(3);
+/// Linux hands out ports from 32768 by default.
+const PORTS: Range<u16> = 10_000..32_000;
 const OUTPUT: &str = "output.log";
 /// Lines of a failed server's output that are shown.
 const SHOWN_LINES: usize = 15;
@@ -166,9 +170,21 @@ impl Drop for Server {
 
 /// Two ports that were free a moment ago.
 fn free_addresses() -> anyhow::Result<(SocketAddr, SocketAddr)> {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("finding a free port");
-    let (one, other) = (bind()?, bind()?);
-    Ok((one.local_addr()?, other.local_addr()?))
+    let (one, other) = (free_port()?, free_port()?);
+    let address = |port: &TcpListener| anyhow::Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port.local_addr()?.port())));
+    Ok((address(&one)?, address(&other)?))
+}
+
+/// A free port below those the kernel hands out by itself, so that no passing connection takes it before the server does.
+fn free_port() -> anyhow::Result<TcpListener> {
+    for _ in 0..1000 {
+        let random = RandomState::new().build_hasher().finish() % u64::from(PORTS.end - PORTS.start);
+        let port = PORTS.start + u16::try_from(random)?;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
+            return Ok(listener);
+        }
+    }
+    bail!("no port between {} and {} is free", PORTS.start, PORTS.end)
 }
 
 #[cfg(test)]

@@ -26,8 +26,11 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 const WARM_UP_REQUESTS: usize = 1000;
 /// Connections per local address: far below the 28 000 ports one has.
 const PER_SOURCE: usize = 2000;
-/// After closing, a request a second for so long: an allocator gives memory back by and by, and only when it is called.
-const RELEASE: Duration = Duration::from_secs(15);
+/// After closing, ordinary traffic for so long: jemalloc gives memory back by and by, ten seconds after it was freed, and
+/// only in threads that allocate.
+const RELEASE: Duration = Duration::from_secs(20);
+const RELEASE_CONNECTIONS_PER_SECOND: usize = 20;
+const RELEASE_REQUESTS_PER_CONNECTION: usize = 100;
 /// Files of a process besides its connections.
 const OTHER_FILES: u64 = 200;
 
@@ -87,12 +90,8 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     }
     let mut late = Connection::open(server.address).context("connecting once more beside the idle ones")?;
     ask(&mut late, &options.path)?;
-    drop(connections);
-    let end = Instant::now() + RELEASE;
-    while Instant::now() < end {
-        interrupt.sleep(Duration::from_secs(1))?;
-        ask(&mut late, &options.path)?;
-    }
+    drop((late, connections));
+    pass_traffic(options, &server, interrupt)?;
     let resident_bytes_after = resident_bytes(server.pid())?;
     server.stop(interrupt)?;
 
@@ -131,6 +130,22 @@ fn open_all(options: &Options, server: &Server, interrupt: &Interrupt) -> anyhow
         connections.push(connection);
     }
     Ok(connections)
+}
+
+/// A little traffic, so that every worker comes to give memory back.
+fn pass_traffic(options: &Options, server: &Server, interrupt: &Interrupt) -> anyhow::Result<()> {
+    terminal::progress("closed; a little traffic while memory is given back");
+    let end = Instant::now() + RELEASE;
+    while Instant::now() < end {
+        interrupt.sleep(Duration::from_secs(1))?;
+        for _ in 0..RELEASE_CONNECTIONS_PER_SECOND {
+            let mut connection = Connection::open(server.address)?;
+            for _ in 0..RELEASE_REQUESTS_PER_CONNECTION {
+                ask(&mut connection, &options.path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn ask(connection: &mut Connection, path: &str) -> anyhow::Result<()> {
