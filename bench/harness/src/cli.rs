@@ -21,6 +21,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// What a request costs: Covet, bare axum and raw hyper in interleaved rounds.
     Http(crate::commands::http::Options),
+    /// How many instructions a request takes, by valgrind: repeats within a percent on the busiest machine.
+    Instructions(crate::commands::instructions::Options),
     /// What a start costs: time to the first 200 of the readiness path, and memory at rest.
     StartUp(crate::commands::start_up::Options),
     /// What an idle keep-alive connection costs in memory.

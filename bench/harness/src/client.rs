@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use socket2::{Domain, Socket, Type};
 
 /// No answer of a server on this machine takes longer, unless the server hangs.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// An open keep-alive connection.
@@ -63,7 +63,23 @@ impl Connection {
     /// # Errors
     /// The connection breaks, the answer is not HTTP/1.1 or takes too long.
     pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
-        self.0.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
+        self.ask(path)?;
+        self.receive()
+    }
+
+    /// Asks for a path; [`Connection::receive`] waits for the answer.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(crate) fn ask(&mut self, path: &str) -> anyhow::Result<()> {
+        Ok(self.0.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?)
+    }
+
+    /// Reads the whole answer to one question.
+    ///
+    /// # Errors
+    /// As for [`Connection::get`].
+    pub(crate) fn receive(&mut self) -> anyhow::Result<Answer> {
         let mut received = Vec::with_capacity(1024);
         let mut chunk = [0; 16 * 1024];
         loop {

@@ -2,4 +2,5 @@
 
 pub(crate) mod http;
 pub(crate) mod idle_connections;
+pub(crate) mod instructions;
 pub(crate) mod start_up;

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = Interrupt::on_signals().and_then(|interrupt| match &cli.command {
         Command::Http(options) => commands::http::run(options, &interrupt),
+        Command::Instructions(options) => commands::instructions::run(options, &interrupt),
         Command::StartUp(options) => commands::start_up::run(options, &interrupt),
         Command::IdleConnections(options) => commands::idle_connections::run(options, &interrupt),
     });

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use clap::Args;
 
 use crate::build::release_binary;
+use crate::cli::pair;
 use crate::proof::LOG_FILE;
 use crate::server::Launch;
 
@@ -55,19 +57,23 @@ pub(crate) struct Contestant {
 }
 
 /// Who is asked to take part.
-#[derive(Debug, Default)]
-pub(crate) struct Selection<'a> {
-    /// Names of peers; empty means all.
-    pub(crate) only: &'a [String],
-    /// Environment for all.
-    pub(crate) environment: &'a [(String, String)],
-    /// Covet once more, under a label, with `K=V,K=V` added to its environment.
-    pub(crate) variants: &'a [(String, String)],
-    /// Another build of the Covet peer, under a label.
-    pub(crate) builds: &'a [(String, String)],
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    /// Peers that take part, by name, separated by commas; all by default.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Environment for every peer. May be given several times.
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    env: Vec<(String, String)>,
+    /// Covet once more as LABEL, with these settings in its environment. May be given several times.
+    #[arg(long, value_name = "LABEL=K=V,K=V", value_parser = pair)]
+    variant: Vec<(String, String)>,
+    /// Another build of the Covet peer as LABEL, to compare two commits. May be given several times.
+    #[arg(long, value_name = "LABEL=PATH", value_parser = pair)]
+    build: Vec<(String, String)>,
 }
 
-impl Selection<'_> {
+impl Selection {
     /// Builds what is needed and names the contestants, in the order of a round.
     ///
     /// # Errors
@@ -81,16 +87,16 @@ impl Selection<'_> {
         for peer in PEERS.iter().filter(|peer| self.only.is_empty() || self.only.iter().any(|name| name == peer.name)) {
             contestants.push(self.contestant(peer.name, *peer, release_binary(peer.package)?));
         }
-        for (label, additions) in self.variants {
+        for (label, additions) in &self.variant {
             let covet = contestants.iter().find(|one| one.label == COVET);
             let mut variant = covet.context("--variant needs covet among the peers")?.clone();
             for addition in additions.split(',') {
-                variant.environment.push(crate::cli::pair(addition).map_err(anyhow::Error::msg)?);
+                variant.environment.push(pair(addition).map_err(anyhow::Error::msg)?);
             }
             label.clone_into(&mut variant.label);
             contestants.push(variant);
         }
-        for (label, path) in self.builds {
+        for (label, path) in &self.build {
             let program = PathBuf::from(path).canonicalize().with_context(|| format!("--build {label}={path}"))?;
             let covet = PEERS.iter().find(|peer| peer.name == COVET).context("there is no Covet peer")?;
             contestants.push(self.contestant(label, *covet, program));
@@ -99,7 +105,7 @@ impl Selection<'_> {
     }
 
     fn contestant(&self, label: &str, peer: Peer, program: PathBuf) -> Contestant {
-        Contestant { label: label.to_owned(), peer, program, environment: self.environment.to_vec() }
+        Contestant { label: label.to_owned(), peer, program, environment: self.env.clone() }
     }
 }
 

@@ -11,7 +11,6 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::cli::pair;
 use crate::interrupt::Interrupt;
 use crate::load::{self, Load};
 use crate::machine::Machine;
@@ -39,24 +38,14 @@ pub(crate) struct Options {
     /// Seconds of load per measurement.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Peers that take part, by name, separated by commas; all by default.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    only: Vec<String>,
     /// How servers and load share the machine.
     #[arg(long, value_enum, default_value_t = Modes::Both)]
     mode: Modes,
-    /// Environment for every peer. May be given several times.
-    #[arg(long, value_name = "K=V", value_parser = pair)]
-    env: Vec<(String, String)>,
-    /// Covet once more as LABEL, with these settings in its environment. May be given several times.
-    #[arg(long, value_name = "LABEL=K=V,K=V", value_parser = pair)]
-    variant: Vec<(String, String)>,
-    /// Another build of the Covet peer as LABEL, to compare two commits. May be given several times.
-    #[arg(long, value_name = "LABEL=PATH", value_parser = pair)]
-    build: Vec<(String, String)>,
     /// Exit with 1 when Covet's median CPU time on one core exceeds this many times raw hyper's, on any route.
     #[arg(long, value_name = "RATIO")]
     budget: Option<f64>,
+    #[command(flatten)]
+    peers: Selection,
     #[command(flatten)]
     outputs: Outputs,
 }
@@ -137,13 +126,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     if machine.cores < 2 {
         bail!("a server and its load need a core each; this process may use {}", machine.cores);
     }
-    let contestants = Selection {
-        only: &options.only,
-        environment: &options.env,
-        variants: &options.variant,
-        builds: &options.build,
-    }
-    .contestants()?;
+    let contestants = options.peers.contestants()?;
     let mut findings = Findings {
         schema: "covet-bench/http/1",
         machine,
