@@ -84,9 +84,9 @@ async fn a_placeholder_secret_is_refused_in_production_only() -> Result<()> {
 
 #[tokio::test]
 async fn the_documented_example_key_is_refused_in_production() -> Result<()> {
-    let builder = Service::builder().env("COVET_ENV", "production").env("SECRET_KEY", "your-secret-key");
+    let builder = Service::builder().env("COVET_ENV", "production").env("JWT_SECRET_KEY", "your-secret-key");
     let text = refusal(builder).await?.output();
-    assert!(text.contains("1. SECRET_KEY"), "{text}");
+    assert!(text.contains("1. JWT_SECRET_KEY"), "{text}");
     Ok(())
 }
 

@@ -104,6 +104,6 @@ async fn a_certificate_without_its_key_is_refused_at_the_start() -> Result<()> {
         .prepare()?
         .command(&[])
         .await?;
-    assert_eq!(wrong_key.code(), Some(1), "{}", wrong_key.output());
+    assert_eq!(wrong_key.code(), Some(2), "{}", wrong_key.output());
     Ok(())
 }

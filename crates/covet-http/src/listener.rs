@@ -47,10 +47,10 @@ pub struct Listener {
 }
 
 /// The accepting port.
-#[derive(Debug)]
 pub struct Serving {
     threads: Vec<thread::JoinHandle<()>>,
     states: Arc<WorkerStates>,
+    metrics: HttpMetrics,
 }
 
 /// What every acceptor shares.
@@ -96,9 +96,10 @@ impl Listener {
     /// When a thread or its runtime cannot be made.
     pub fn serve(self, parts: ServeParts) -> std::io::Result<Serving> {
         let runtime = parts.settings.runtime;
+        let metrics = parts.metrics.clone();
         let parts = Arc::new(parts);
         let states = Arc::new(WorkerStates::new(self.sockets.len(), parts.pipeline.admission()));
-        let mut serving = Serving { threads: Vec::new(), states: Arc::clone(&states) };
+        let mut serving = Serving { threads: Vec::new(), states: Arc::clone(&states), metrics };
         let mut tasks = Vec::new();
         for (index, socket) in self.sockets.into_iter().enumerate() {
             let worker = Worker::new(index, Arc::clone(&parts), Arc::clone(&states));
@@ -127,6 +128,12 @@ impl Serving {
     #[must_use]
     pub fn states(&self) -> Arc<WorkerStates> {
         Arc::clone(&self.states)
+    }
+
+    /// The HTTP metrics, to ask what is in progress.
+    #[must_use]
+    pub fn metrics(&self) -> HttpMetrics {
+        self.metrics.clone()
     }
 
     /// Waits until every acceptor has stopped and its connections are gone. They stop when the lifecycle does.

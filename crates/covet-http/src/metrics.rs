@@ -78,6 +78,19 @@ impl HttpMetrics {
         self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner).clone().into()
     }
 
+    /// The requests in progress, such as `GET /api/report`, in no order; one that no handler has begun is not among
+    /// them.
+    #[must_use]
+    pub fn in_progress(&self) -> Vec<String> {
+        let routes = self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let of_route = |route: &Arc<RouteMetrics>| {
+            let endpoint = route.endpoint().to_owned();
+            let running = route.readings().filter(|reading| reading.in_progress > 0);
+            running.map(|reading| format!("{} {endpoint}", reading.method)).collect::<Vec<_>>()
+        };
+        routes.iter().flat_map(of_route).collect()
+    }
+
     pub(crate) fn count_user_agent(&self, user_agent: UserAgent) {
         self.shared.user_agents.add(user_agent as usize, 1);
     }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use covet_core::settings::{ByteSize, SettingValue, Settings};
+use covet_core::environment::Environment;
+use covet_core::settings::{ByteSize, Invalid, SettingValue, Settings};
 use ipnet::IpNet;
 
 /// How connections are spread over cores.
@@ -19,7 +20,7 @@ pub enum Runtime {
 
 /// The HTTP listener and what one connection may cost.
 #[derive(Debug, Clone, Settings)]
-#[settings(section = "http")]
+#[settings(section = "http", validate = "check")]
 pub struct HttpSettings {
     /// Port of the API.
     #[setting(variable = "PORT", default = "8000")]
@@ -82,6 +83,19 @@ pub struct HttpSettings {
     /// Compress responses for clients that accept gzip.
     #[setting(default = "true")]
     pub compression: bool,
+}
+
+fn check(settings: &HttpSettings, _: Environment) -> Vec<Invalid> {
+    let lacks = |key, other| Invalid::new(key, format!("{other} is set, and TLS needs both"));
+    match (&settings.tls_certificate, &settings.tls_key) {
+        (Some(_), None) => {
+            vec![lacks("tls_key", "COVET_HTTP__TLS_CERTIFICATE").example("/run/secrets/tls.key")]
+        }
+        (None, Some(_)) => {
+            vec![lacks("tls_certificate", "COVET_HTTP__TLS_KEY").example("/run/secrets/tls.crt")]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Which browsers' pages from other origins may call the API.

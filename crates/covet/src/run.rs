@@ -63,17 +63,22 @@ async fn run(app: App, loaded: Loaded, api: bool) -> ExitCode {
 async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>, StartError> {
     let context = &started.context;
     let http = context.settings::<HttpSettings>();
+    // Files first: a wrong one is told before a port is bound.
+    let tls = match (&http.tls_certificate, &http.tls_key) {
+        (Some(certificate), Some(key)) if api => Some(Tls::new(certificate, key)?),
+        _ => None,
+    };
     let operator = OperatorPort::bind(context.settings::<OperatorSettings>())?;
     let operator_address = operator.address();
     let listener = api.then(|| Listener::bind(http)).transpose()?;
 
-    let health = assemble::health(started);
+    let health = assemble::health(context);
     let pages = operator_pages::pages(context.clone()).merge(health.clone().operator_routes());
     tokio::spawn(operator.serve(pages, context.lifecycle().clone()));
 
     let api_address = listener.as_ref().map(Listener::address);
     let serving = match listener {
-        Some(listener) => Some(serve_api(app, started, listener, health)?),
+        Some(listener) => Some(serve_api(app, started, listener, health, tls)?),
         None => None,
     };
     if !api || context.settings::<WorkerSettings>().in_process {
@@ -99,6 +104,7 @@ fn serve_api(
     started: &Started,
     listener: Listener,
     health: covet_http::health::Health,
+    tls: Option<Tls>,
 ) -> Result<Serving, StartError> {
     let context = &started.context;
     let http = context.settings::<HttpSettings>();
@@ -114,10 +120,6 @@ fn serve_api(
         routes,
         before: app.before.clone(),
     })?;
-    let tls = match (&http.tls_certificate, &http.tls_key) {
-        (Some(certificate), Some(key)) => Some(Tls::new(certificate, key)?),
-        _ => None,
-    };
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().keep_fresh());
     }

@@ -40,7 +40,7 @@ impl Protocols {
         let head_limit = settings.head_limit.as_usize();
         let mut http1 = http1::Builder::new();
         // The timer for heads is ours (see `watch`); hyper's costs more than the rest of the pipeline.
-        http1.header_read_timeout(None).max_buf_size(head_limit).pipeline_flush(true);
+        http1.header_read_timeout(None).max_header_size(head_limit).max_buf_size(head_limit);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())

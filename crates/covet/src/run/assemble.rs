@@ -9,7 +9,7 @@ use covet_http::routing::get;
 use http::header;
 use utoipa::openapi::OpenApi;
 
-use super::start::{self, Started};
+use super::start;
 use crate::{App, Context, Router};
 
 /// The service's routes, with the description and its page.
@@ -65,8 +65,8 @@ async fn asset(crate::Path(file): crate::Path<String>) -> covet_http::axum::resp
     }
 }
 
-pub(super) fn health(started: &Started) -> Health {
-    let context = &started.context;
+/// The health endpoints.
+pub(super) fn health(context: &Context) -> Health {
     Health {
         registry: context.health().clone(),
         lifecycle: context.lifecycle().clone(),
@@ -79,7 +79,7 @@ pub(super) fn health(started: &Started) -> Health {
 /// The routes without a service around them: for commands that only look. The database is a throw-away one.
 pub(crate) async fn router_only(app: &App, loaded: Loaded) -> Result<Router, Box<dyn Error + Send + Sync>> {
     let (context, _directory) = start::context_to_look_at(app, loaded).await?;
-    let router = router(app, &context);
+    let router = router(app, &context).merge(health(&context).routes());
     if let Some(db) = context.database() {
         db.close().await;
     }

@@ -40,6 +40,7 @@ impl Signals {
 pub(super) async fn when_told(started: Started, serving: Option<Serving>, mut signals: Signals) -> ExitCode {
     let signal = signals.next().await;
     let lifecycle = started.context.lifecycle().clone();
+    let metrics = serving.as_ref().map(Serving::metrics);
     let settings = started.context.settings::<ShutdownSettings>().clone();
     tracing::info!(
         signal,
@@ -75,14 +76,18 @@ pub(super) async fn when_told(started: Started, serving: Option<Serving>, mut si
             started.close().await;
             ExitCode::SUCCESS
         }
-        Some(why) => cut(started, why).await,
+        Some(why) => {
+            let requests = metrics.map(|metrics| metrics.in_progress()).unwrap_or_default();
+            cut(started, requests, why).await
+        }
     }
 }
 
 /// Ends what is still running.
-async fn cut(started: Started, why: &'static str) -> ExitCode {
+async fn cut(started: Started, requests: Vec<String>, why: &'static str) -> ExitCode {
     let lifecycle = started.context.lifecycle();
-    let still_running = lifecycle.still_running();
+    let mut still_running = requests;
+    still_running.extend(lifecycle.still_running());
     lifecycle.advance(Phase::Cut);
     tracing::error!(still_running = still_running.join(", "), "stopped before everything had finished: {why}");
     tokio::time::sleep(LAST_WORDS).await;
