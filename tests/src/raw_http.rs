@@ -102,35 +102,26 @@ impl Connection {
         self.response_or_end().await?.context("the connection was closed without a response")
     }
 
+    /// The response to a HEAD request: its `Content-Length` announces a body that must not come.
+    ///
+    /// # Errors
+    ///
+    /// When there is a body, or as [`Connection::response`]. The request has to ask for `Connection: close`.
+    pub async fn head_response(&mut self) -> Result<Response> {
+        let response = self.head().await?.context("the connection was closed without a response")?;
+        while self.receive().await? > 0 {}
+        ensure!(self.received.is_empty(), "a body: {}", String::from_utf8_lossy(&self.received));
+        Ok(response)
+    }
+
     /// The next response, or `None` when the connection is closed without one.
     ///
     /// # Errors
     ///
     /// When nothing comes in time, or it is no HTTP, or a response is cut short.
     pub async fn response_or_end(&mut self) -> Result<Option<Response>> {
-        let head_end = loop {
-            if let Some(end) = find(&self.received, b"\r\n\r\n") {
-                break end;
-            }
-            if self.receive().await? == 0 {
-                ensure!(
-                    self.received.is_empty(),
-                    "a response was cut short: {}",
-                    String::from_utf8_lossy(&self.received)
-                );
-                return Ok(None);
-            }
-        };
-        let head = String::from_utf8_lossy(&self.received[..head_end]).into_owned();
-        self.received.drain(..head_end + 4);
-        let (status_line, header_lines) = head.split_once("\r\n").unwrap_or((&head, ""));
-        let status = status_line.split(' ').nth(1).context("no status")?.parse()?;
-        let headers = header_lines
-            .split("\r\n")
-            .filter_map(|line| line.split_once(':'))
-            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
-            .collect();
-        let mut response = Response { status, headers, body: Vec::new() };
+        let Some(mut response) = self.head().await? else { return Ok(None) };
+        let status = response.status;
         let no_body = status == 204 || status == 304 || status < 200;
         response.body = match (no_body, response.header("content-length"), response.header("transfer-encoding")) {
             (true, ..) => Vec::new(),
@@ -155,6 +146,33 @@ impl Connection {
             while self.receive().await.is_ok_and(|received| received > 0) {}
         };
         timeout(deadline, end).await.with_context(|| format!("the connection is still open after {deadline:?}"))
+    }
+
+    /// Status and headers of the next response; `None` when the connection is closed without one.
+    async fn head(&mut self) -> Result<Option<Response>> {
+        let head_end = loop {
+            if let Some(end) = find(&self.received, b"\r\n\r\n") {
+                break end;
+            }
+            if self.receive().await? == 0 {
+                ensure!(
+                    self.received.is_empty(),
+                    "a response was cut short: {}",
+                    String::from_utf8_lossy(&self.received)
+                );
+                return Ok(None);
+            }
+        };
+        let head = String::from_utf8_lossy(&self.received[..head_end]).into_owned();
+        self.received.drain(..head_end + 4);
+        let (status_line, header_lines) = head.split_once("\r\n").unwrap_or((&head, ""));
+        let status = status_line.split(' ').nth(1).context("no status")?.parse()?;
+        let headers = header_lines
+            .split("\r\n")
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+            .collect();
+        Ok(Some(Response { status, headers, body: Vec::new() }))
     }
 
     async fn receive(&mut self) -> Result<usize> {

@@ -166,6 +166,117 @@ async fn a_head_over_the_limit_is_answered_431() -> Result<()> {
 }
 
 #[tokio::test]
+async fn more_headers_than_allowed_are_answered_431() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let request = |headers: usize| {
+        let headers: String = (0..headers).map(|number| format!("X-{number}: a\r\n")).collect();
+        format!("GET /hello HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+    };
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send(request(99)).await?;
+    assert_eq!(connection.response().await?.status, 200);
+    connection.send(request(100)).await?;
+    assert_eq!(connection.response().await?.status, 431);
+    connection.closed(SOON).await
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_in_is_closed_and_its_response_let_go() -> Result<()> {
+    let service = drill::builder()?.env("COVET_HTTP__KEEP_ALIVE_TIMEOUT", "500ms").start().await?;
+    let process = service.process()?;
+    let directory = format!("/proc/{}/fd", process.pid());
+    let open_files = || std::fs::read_dir(&directory).map(Iterator::count);
+    let before = open_files()?;
+    let body = "x".repeat(20 << 20);
+    let mut deaf = Vec::new();
+    for _ in 0..3 {
+        let mut connection = Connection::open(service.port()).await?;
+        let head = format!("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+        connection.send(head + &body).await?;
+        deaf.push(connection);
+    }
+    // Much more than the sockets hold; nobody reads it.
+    wait_until("the connections to be closed", SOON, async || match open_files() {
+        Ok(count) if count <= before => Ok(()),
+        other => Err(format!("{other:?} open files, {before} before")),
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_refused_is_counted() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    for _ in 0..3 {
+        let mut connection = Connection::open(service.port()).await?;
+        connection.send("GARBAGE\r\n\r\n").await?;
+        connection.closed(SOON).await?;
+    }
+    wait_until("three malformed requests", SOON, async || {
+        let metrics = service.metrics().await.map_err(|error| error.to_string())?;
+        let count = Exposition::parse(&metrics).map_err(|error| error.to_string())?;
+        let count = count.sum("http_malformed_requests_total", &[]);
+        if count == 3.0 { Ok(()) } else { Err(count.to_string()) }
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_is_counted_as_499() -> Result<()> {
+    let service = drill::builder()?.start().await?;
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send_get("/stuck").await?;
+    let count = async |name: &str, labels: &[(&str, &str)]| -> Result<f64> {
+        Ok(Exposition::parse(&service.metrics().await?)?.sum(name, labels))
+    };
+    let stuck = [("endpoint", "/stuck")];
+    wait_until("the request to be in progress", SOON, async || {
+        match count("http_requests_in_progress", &stuck).await {
+            Ok(1.0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    drop(connection);
+    let left = [("endpoint", "/stuck"), ("status", "499")];
+    wait_until("a 499", SOON, async || match count("http_requests_total", &left).await {
+        Ok(1.0) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await?;
+    assert_eq!(count("http_requests_in_progress", &stuck).await?, 0.0, "its handler is dropped");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_old_connection_is_asked_to_close() -> Result<()> {
+    let service = drill::builder()?.env("COVET_HTTP__MAX_CONNECTION_AGE", "300ms").start().await?;
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send_get("/slow?ms=1000").await?;
+    let response = connection.response().await?;
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    connection.closed(SOON).await
+}
+
+#[tokio::test]
+async fn the_shared_runtime_keeps_the_same_promises() -> Result<()> {
+    let shared = || Ok::<_, anyhow::Error>(drill::builder()?.env("COVET_HTTP__RUNTIME", "shared"));
+    let service = shared()?.env(HEADER_READ_TIMEOUT, "500ms").env(BODY_LIMIT, "64KiB").start().await?;
+    let mut slow = Connection::open(service.port()).await?;
+    slow.send("GET /hello HTTP/1.1\r\nHost: local").await?;
+    assert_eq!(slow.response().await?.status, 408);
+    let large = service.client().post(service.url("/echo")).body(vec![b'a'; 100_000]).send().await?;
+    assert_eq!(large.status(), 413);
+    let mut stuck = Connection::open(service.port()).await?;
+    stuck.send_get("/slow?ms=1000").await?;
+    service.process()?.signal(covet_testkit::Signal::SIGTERM)?;
+    assert_eq!(stuck.response().await?.status, 200);
+    assert_eq!(service.process()?.wait_exit(SOON).await?.code(), Some(0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_answered_in_order() -> Result<()> {
     let service = drill::builder()?.start().await?;
     let mut connection = Connection::open(service.port()).await?;

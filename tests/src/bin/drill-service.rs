@@ -50,14 +50,13 @@ async fn slow(Query(slow): Query<Slow>) -> &'static str {
 }
 
 /// Holds its thread: not even a cut can reach it.
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn block() {
     loop {
         std::thread::park();
     }
 }
 
-#[expect(clippy::panic, clippy::unused_async, reason = "what it is for")]
+#[expect(clippy::panic, reason = "what it is for")]
 async fn panic() {
     panic!("on purpose");
 }
