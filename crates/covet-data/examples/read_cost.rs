@@ -4,7 +4,8 @@
 //! cargo run --release -p covet-data --example read_cost
 //! ```
 //!
-//! CPU time is that of the whole process, so waking other threads counts. The rounds alternate; medians are printed.
+//! CPU time is that of the whole process, so waking other threads counts; metrics are recorded. The rounds alternate;
+//! medians are printed.
 
 #![expect(clippy::print_stdout, reason = "its purpose")]
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use covet_core::clock::Clock;
 use covet_data::{Db, params, settings::DatabaseSettings};
+use covet_telemetry::metrics::Registry;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use rusqlite::Connection;
@@ -32,6 +34,7 @@ struct User {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    Registry::new().install_recorder()?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("read_cost.db");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -39,18 +42,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     let threads = runtime.block_on(open(&file, false))?;
     let by_hand = Connection::open(&file)?;
 
-    let mut table = [const { Vec::new() }; 4];
+    let mut table = [const { Vec::new() }; 5];
     for _ in 0..ROUNDS {
         table[0].push(measure(|| hand_written(&by_hand)));
         table[1].push(measure(|| runtime.block_on(one_after_another(&quick))));
         table[2].push(measure(|| runtime.block_on(concurrently(&quick))));
-        table[3].push(measure(|| runtime.block_on(concurrently(&threads))));
+        table[3].push(measure(|| on_two_threads(&quick)));
+        table[4].push(measure(|| runtime.block_on(concurrently(&threads))));
     }
     println!("read of one row by primary key, {READS} a round, {ROUNDS} rounds");
     println!("| way | CPU µs/read | × by hand | reads/s |");
     println!("|---|---|---|---|");
-    let names =
-        ["rusqlite by hand", "Db, one after another", "Db, 64 at a time", "Db, 64 at a time, quick_reads=false"];
+    let names = [
+        "rusqlite by hand",
+        "Db, one after another",
+        "Db, 64 at a time",
+        "Db, 64 at a time on each of two threads",
+        "Db, 64 at a time, quick_reads=false",
+    ];
     let base = median(&table[0]).0;
     for (name, rounds) in names.into_iter().zip(&table) {
         let (cpu, wall) = median(rounds);
@@ -96,12 +105,27 @@ async fn one_after_another(db: &Db) {
     }
 }
 
+fn on_two_threads(db: &Db) {
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.expect("a runtime can be made").block_on(some_concurrently(db, READS / 2));
+            });
+        }
+    });
+}
+
 async fn concurrently(db: &Db) {
+    some_concurrently(db, READS).await;
+}
+
+async fn some_concurrently(db: &Db, reads: usize) {
     let tasks: Vec<_> = (0..CONCURRENT)
         .map(|task| {
             let db = db.clone();
             tokio::spawn(async move {
-                for n in (task..READS).step_by(CONCURRENT) {
+                for n in (task..reads).step_by(CONCURRENT) {
                     read(&db, n).await;
                 }
             })

@@ -6,7 +6,7 @@ use covet_core::clock::Clock;
 
 use crate::query::{Reader, Writer};
 use crate::settings::DatabaseSettings;
-use crate::sqlite::{Connections, Sqlite};
+use crate::sqlite::Sqlite;
 use crate::statement::{Statement, Statements};
 use crate::transaction::Transaction;
 use crate::{Error, Result};
@@ -44,6 +44,17 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Db(Arc<Inner>);
+
+/// How the connections stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// In use.
+    pub active: usize,
+    /// Open and unused.
+    pub idle: usize,
+    /// Callers that wait for one.
+    pub waiting: usize,
+}
 
 #[derive(Debug)]
 struct Inner {

@@ -31,7 +31,7 @@ mod stream;
 mod transaction;
 
 pub use collector::DatabaseCollector;
-pub use db::Db;
+pub use db::{Connections, Db};
 pub use decode::RowMismatch;
 pub use error::{Error, Result};
 pub use health::DatabaseCheck;
@@ -39,7 +39,6 @@ pub use json::Json;
 pub use migrate::Migrations;
 pub use param::{Param, Params, ToParam};
 pub use query::{Executor, Reader, Writer};
-pub use sqlite::Connections;
 pub use stream::RowStream;
 pub use transaction::Transaction;
 

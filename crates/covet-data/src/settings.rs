@@ -26,7 +26,8 @@ pub struct DatabaseSettings {
     /// `sqlite:///var/lib/covet/covet.db` one by its full path; its folder is made when it is missing.
     #[setting(variable = "DATABASE_URL", default = "sqlite://data/covet.db")]
     pub url: ConnectionUrl,
-    /// Connections kept open. SQLite: one that writes, the others read.
+    /// Connections kept open. SQLite: one that writes, the others read; on more than four cores let it be one more than
+    /// there are cores.
     #[setting(default = "5", min = "2", max = "100")]
     pub pool_min: usize,
     /// Most connections open. SQLite opens further readers while all are busy.

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use covet_core::clock::Clock;
 
+use crate::db::Connections;
 use crate::fetch::{Fetch, FromRow};
 use crate::settings::DatabaseSettings;
 use crate::statement::Statement;
@@ -49,17 +50,6 @@ pub(crate) struct Sqlite {
     writer: Writer,
     clock: Clock,
     stream_idle_timeout: Duration,
-}
-
-/// How the connections stand.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Connections {
-    /// In use.
-    pub active: usize,
-    /// Open and unused.
-    pub idle: usize,
-    /// Callers that wait for one.
-    pub waiting: usize,
 }
 
 impl Sqlite {

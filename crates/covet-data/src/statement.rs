@@ -119,12 +119,18 @@ impl BuildHasher for Hashing {
 /// FNV-1a, eight bytes at a time.
 struct Fnv(u64);
 
+impl Fnv {
+    fn take(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
+    }
+}
+
 impl std::hash::Hasher for Fnv {
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.take(u64::from_le_bytes(*word)));
+        if !rest.is_empty() {
+            self.take(rest.iter().fold(rest.len() as u64, |word, byte| word << 8 | u64::from(*byte)));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +28,28 @@ pub(super) struct Connection {
     watch: Arc<Watch>,
     clock: Clock,
     limits: Limits,
-    plans: RefCell<HashMap<u64, Plan>>,
+    plans: RefCell<HashMap<u64, Plan, BuildHasherDefault<Id>>>,
     plans_limit: usize,
     transaction: Cell<Transaction>,
+}
+
+/// Numbers of statements are their own hash.
+#[derive(Debug, Default)]
+struct Id(u64);
+
+impl Hasher for Id {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // The table looks at the highest bits too.
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Whether [`Connection::begin`] was called.

@@ -2,6 +2,7 @@
 //!
 //! SQLite calls back every [`STEPS`] steps of its virtual machine, and each time it meets another process's lock.
 
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,60 +14,71 @@ use super::ticket::Ticket;
 /// Steps of SQLite's virtual machine between two looks: some 20 to 50 µs of work.
 pub(super) const STEPS: std::ffi::c_int = 1_000;
 
-/// Shared by a connection and its callbacks.
+/// Shared by a connection and its callbacks. One thread at a time uses a connection, so the order of memory operations
+/// does not matter.
 #[derive(Debug)]
 pub(super) struct Watch {
-    state: Mutex<State>,
+    mode: AtomicU8,
+    limits: Mutex<Limits>,
     clock: Clock,
     busy_timeout: Duration,
 }
 
-#[derive(Debug)]
-enum State {
-    /// Our own statements (BEGIN, pragmas) run without limits.
-    Off,
-    /// On a thread of the async runtime: not longer than one look to the next, and no waiting at all. SQLite counts
-    /// steps over all runs of a statement, so that the first look may come at once.
-    Quick { looked: bool },
-    /// On a database thread.
-    Timed { until: Instant, ticket: Option<Arc<Ticket>> },
+/// Our own statements (BEGIN, pragmas) run without limits.
+const OFF: u8 = 0;
+/// On a thread of the async runtime: from one look to the next at most, and no waiting at all. SQLite counts steps over
+/// all runs of a statement, so the first look may come at once.
+const QUICK: u8 = 1;
+const QUICK_LOOKED: u8 = 2;
+/// On a database thread, within [`Limits`].
+const TIMED: u8 = 3;
+
+#[derive(Debug, Default)]
+struct Limits {
+    until: Option<Instant>,
+    ticket: Option<Arc<Ticket>>,
 }
 
 impl Watch {
     pub(super) fn new(clock: Clock, busy_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Off), clock, busy_timeout })
+        Arc::new(Self { mode: AtomicU8::new(OFF), limits: Mutex::default(), clock, busy_timeout })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn limits(&self) -> MutexGuard<'_, Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn quick(&self) -> Watching<'_> {
-        *self.state() = State::Quick { looked: false };
+        self.mode.store(QUICK, Relaxed);
         Watching(self)
     }
 
     /// Until then, and as long as somebody waits.
     pub(super) fn timed(&self, limit: Duration, ticket: Option<&Arc<Ticket>>) -> Watching<'_> {
-        *self.state() = State::Timed { until: self.clock.monotonic() + limit, ticket: ticket.cloned() };
+        *self.limits() = Limits { until: Some(self.clock.monotonic() + limit), ticket: ticket.cloned() };
+        self.mode.store(TIMED, Relaxed);
         Watching(self)
     }
 
     /// Gives a timed statement that long from now on.
     pub(super) fn restart(&self, limit: Duration) {
-        if let State::Timed { until, .. } = &mut *self.state() {
-            *until = self.clock.monotonic() + limit;
-        }
+        self.limits().until = Some(self.clock.monotonic() + limit);
     }
 
     /// True to interrupt the statement.
     pub(super) fn look(&self) -> bool {
-        match &mut *self.state() {
-            State::Off => false,
-            State::Quick { looked } => std::mem::replace(looked, true),
-            State::Timed { until, ticket } => {
-                ticket.as_ref().is_some_and(|ticket| ticket.is_abandoned()) || self.clock.monotonic() >= *until
+        match self.mode.load(Relaxed) {
+            QUICK => {
+                self.mode.store(QUICK_LOOKED, Relaxed);
+                false
             }
+            QUICK_LOOKED => true,
+            TIMED => {
+                let limits = self.limits();
+                limits.ticket.as_ref().is_some_and(|ticket| ticket.is_abandoned())
+                    || limits.until.is_some_and(|until| self.clock.monotonic() >= until)
+            }
+            _ => false,
         }
     }
 
@@ -75,14 +87,14 @@ impl Watch {
         const DELAYS_MS: [u64; 8] = [1, 2, 5, 10, 15, 20, 25, 50];
         let asked = usize::try_from(asked).unwrap_or(usize::MAX);
         let delay = |n: usize| Duration::from_millis(DELAYS_MS[n.min(DELAYS_MS.len() - 1)]);
-        let quick = match &*self.state() {
-            State::Quick { .. } => true,
-            State::Timed { ticket: Some(ticket), .. } => ticket.is_abandoned(),
-            State::Off | State::Timed { ticket: None, .. } => false,
+        let give_up = match self.mode.load(Relaxed) {
+            QUICK | QUICK_LOOKED => true,
+            TIMED => self.limits().ticket.as_ref().is_some_and(|ticket| ticket.is_abandoned()),
+            _ => false,
         };
         let waited: Duration = (0..asked.min(DELAYS_MS.len())).map(delay).sum::<Duration>()
             + delay(usize::MAX) * u32::try_from(asked.saturating_sub(DELAYS_MS.len())).unwrap_or(u32::MAX);
-        if quick || waited >= self.busy_timeout {
+        if give_up || waited >= self.busy_timeout {
             return false;
         }
         thread::sleep(delay(asked).min(self.busy_timeout - waited));
@@ -95,6 +107,8 @@ pub(super) struct Watching<'a>(&'a Watch);
 
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
-        *self.0.state() = State::Off;
+        if self.0.mode.swap(OFF, Relaxed) == TIMED {
+            *self.0.limits() = Limits::default();
+        }
     }
 }

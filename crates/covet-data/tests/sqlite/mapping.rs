@@ -364,6 +364,20 @@ async fn columns_are_looked_at_again_when_the_schema_has_changed() {
 }
 
 #[tokio::test]
+async fn a_statement_forgotten_and_prepared_anew_is_looked_at_again() {
+    let fixture = Fixture::with(|settings| settings.statement_cache = 1).await;
+    fixture.run("CREATE TABLE t (a INTEGER)").await;
+    fixture.run("INSERT INTO t VALUES (1)").await;
+    let all = "SELECT * FROM t";
+    let row: (i64,) = fixture.db.write().one(all, params![]).await.unwrap();
+    assert_eq!(row, (1,));
+    // Takes the place of the one above.
+    fixture.run("ALTER TABLE t ADD COLUMN b BOOLEAN NOT NULL DEFAULT 1").await;
+    let row: (i64, bool) = fixture.db.write().one(all, params![]).await.unwrap();
+    assert_eq!(row, (1, true));
+}
+
+#[tokio::test]
 async fn one_optional_and_all_differ_in_how_many_rows_they_take() {
     let fixture = Fixture::things().await;
     let reader = fixture.db.read();
