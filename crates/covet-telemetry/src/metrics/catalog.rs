@@ -57,7 +57,7 @@ declare_metrics! {
 
     /// Statements run.
     counter DB_QUERIES_TOTAL = "db_queries_total" {operation, table, status};
-    /// Time of a statement from its call to its last row, in seconds.
+    /// Time a statement took to run, without its wait for a connection, in seconds.
     histogram DB_QUERY_DURATION_SECONDS = "db_query_duration_seconds" {operation, table} QUERY_SECONDS;
     /// Database connections in use.
     gauge DB_CONNECTIONS_ACTIVE = "db_connections_active" {};
