@@ -1,6 +1,6 @@
 //! Clients that are slow, greedy or broken get a documented answer and cost a bounded amount of memory.
 //!
-//! Ten thousand connections at once are in `connections.rs`.
+//! Too many of them at once are in `overload.rs` and `connections.rs`, handlers that fail in `handlers.rs`.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use covet_system_tests::raw_http::Connection;
 use covet_system_tests::{SOON, drill};
 use covet_testkit::wait_until;
 use futures_util::future::try_join_all;
-use serde_json::Value;
 
 const HEADER_READ_TIMEOUT: &str = "COVET_HTTP__HEADER_READ_TIMEOUT";
 const REQUEST_TIMEOUT: &str = "COVET_HTTP__REQUEST_TIMEOUT";
@@ -58,16 +57,6 @@ async fn a_body_that_stops_coming_is_answered_408() -> Result<()> {
     assert_eq!(response.status, 408, "{}", response.text());
     assert_eq!(response.header("content-type"), Some("application/problem+json"));
     connection.closed(SOON).await
-}
-
-#[tokio::test]
-async fn a_handler_that_takes_too_long_is_answered_504() -> Result<()> {
-    let service = drill::builder()?.env(REQUEST_TIMEOUT, "300ms").start().await?;
-    let response = service.client().get(service.url("/stuck")).send().await?;
-    assert_eq!(response.status(), 504);
-    let problem: Value = response.json().await?;
-    assert!(problem["request_id"].is_string(), "{problem}");
-    Ok(())
 }
 
 #[tokio::test]
@@ -223,33 +212,6 @@ async fn what_was_refused_is_counted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_the_answer_is_counted_as_499() -> Result<()> {
-    let service = drill::builder()?.start().await?;
-    let mut connection = Connection::open(service.port()).await?;
-    connection.send_get("/stuck").await?;
-    let count = async |name: &str, labels: &[(&str, &str)]| -> Result<f64> {
-        Ok(Exposition::parse(&service.metrics().await?)?.sum(name, labels))
-    };
-    let stuck = [("endpoint", "/stuck")];
-    wait_until("the request to be in progress", SOON, async || {
-        match count("http_requests_in_progress", &stuck).await {
-            Ok(1.0) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await?;
-    drop(connection);
-    let left = [("endpoint", "/stuck"), ("status", "499")];
-    wait_until("a 499", SOON, async || match count("http_requests_total", &left).await {
-        Ok(1.0) => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
-    .await?;
-    assert_eq!(count("http_requests_in_progress", &stuck).await?, 0.0, "its handler is dropped");
-    Ok(())
-}
-
-#[tokio::test]
 async fn an_old_connection_is_asked_to_close() -> Result<()> {
     let service = drill::builder()?.env("COVET_HTTP__MAX_CONNECTION_AGE", "300ms").start().await?;
     let mut connection = Connection::open(service.port()).await?;
@@ -312,87 +274,5 @@ async fn http2_without_tls_serves_more_requests_at_once_than_it_allows_streams()
         assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));
         assert_eq!(response.text().await?, number.to_string());
     }
-    Ok(())
-}
-
-#[tokio::test]
-async fn one_connection_more_than_allowed_is_answered_503_until_another_one_leaves() -> Result<()> {
-    let service = drill::builder()?.env("COVET_HTTP__MAX_CONNECTIONS", "10").start().await?;
-    // The connection of the readiness probe may still be counted.
-    let mut open = Vec::new();
-    let mut refused = wait_until("a refusal", SOON, async || {
-        let mut connection = Connection::open(service.port()).await.map_err(|error| format!("{error:#}"))?;
-        connection.send_get("/hello").await.map_err(|error| format!("{error:#}"))?;
-        match connection.response().await {
-            Ok(response) if response.status == 503 => Ok((connection, response)),
-            Ok(response) => {
-                open.push(connection);
-                Err(format!("{} after {} connections", response.status, open.len()))
-            }
-            Err(error) => Err(format!("{error:#}")),
-        }
-    })
-    .await?;
-    assert!(open.len() <= 10, "{} were let in", open.len());
-    assert!(refused.1.header("retry-after").is_some());
-    refused.0.closed(SOON).await?;
-    open.clear();
-    wait_until("a place to be free", SOON, async || match service.client().get(service.url("/hello")).send().await {
-        Ok(response) if response.status() == 200 => Ok(()),
-        Ok(response) => Err(response.status().to_string()),
-        Err(error) => Err(error.to_string()),
-    })
-    .await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn more_requests_than_may_wait_are_answered_503_with_retry_after() -> Result<()> {
-    let service = drill::builder()?
-        .env("COVET_HTTP__MAX_IN_FLIGHT", "4")
-        .env("COVET_HTTP__QUEUE_LIMIT", "4")
-        .env("COVET_HTTP__QUEUE_TIMEOUT", "30s")
-        .start()
-        .await?;
-    let get = async || service.client().get(service.url("/slow?ms=1500")).send().await;
-    let responses = try_join_all((0..40).map(|_| get())).await?;
-    let served = responses.iter().filter(|response| response.status() == 200).count();
-    let shed: Vec<_> = responses.iter().filter(|response| response.status() == 503).collect();
-    assert_eq!(served + shed.len(), 40);
-    assert!((4..=12).contains(&served), "{served} were served");
-    assert!(shed.iter().all(|response| response.headers().contains_key("retry-after")));
-    wait_until("the queue to be empty again", SOON, async || {
-        let metrics = service.metrics().await.map_err(|error| error.to_string())?;
-        let depth =
-            Exposition::parse(&metrics).map_err(|error| error.to_string())?.sum("app_requests_queue_depth", &[]);
-        if depth == 0.0 { Ok(()) } else { Err(depth.to_string()) }
-    })
-    .await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_panicking_handler_is_answered_500_and_leaves_a_trace_in_the_log() -> Result<()> {
-    let service = drill::builder()?.start().await?;
-    let mut connection = Connection::open(service.port()).await?;
-    connection.send_get("/panic").await?;
-    let response = connection.response().await?;
-    assert_eq!((response.status, response.header("content-type")), (500, Some("application/problem+json")));
-    let problem: Value = serde_json::from_str(&response.text())?;
-    let request_id = problem["request_id"].as_str().context("request_id")?;
-    assert_eq!(response.header("x-request-id"), Some(request_id));
-    assert!(!response.text().contains("on purpose"), "the client learns nothing about the inside: {problem}");
-    connection.send_get("/hello").await?;
-    assert_eq!(connection.response().await?.status, 200, "the same connection goes on");
-
-    let process = service.process()?;
-    let logged = wait_until("the panic in the log", SOON, async || {
-        let lines = process.lines().into_iter();
-        let mut lines = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-        lines.find(|line| line["level"] == "ERROR" && line["request_id"] == request_id).ok_or("not there")
-    })
-    .await?;
-    let text = logged.to_string();
-    assert!(text.contains("on purpose") && text.contains("drill-service"), "message and backtrace: {text}");
     Ok(())
 }
