@@ -194,6 +194,7 @@ impl ConnectionService {
         let stage = if let Some(response) = pipeline.cors.as_ref().and_then(|cors| cors.preflight(&request)) {
             Stage::answered(response)
         } else if has_body && content_length(&request).is_some_and(|length| length > pipeline.body_limit as u64) {
+            tokio::spawn(body::throw_away(request.into_body(), pipeline.body_limit));
             let mut scope = Some(Arc::clone(&scope));
             Stage::answered(request::enter(&mut scope, || body::too_large(pipeline.body_limit)))
         } else {

@@ -1,7 +1,7 @@
 //! The timers of connections, without a timer each.
 //!
 //! A connection notes what it is doing and since when, in the coarse time of its worker. Four times a second the
-//! worker looks at all of its connections and gives a [`Verdict`] where a limit has passed. Arming hyper's own
+//! worker looks at all of its connections and gives a verdict where a limit has passed. Arming hyper's own
 //! header timer for every request costs several times more than all of this.
 
 use std::collections::HashMap;

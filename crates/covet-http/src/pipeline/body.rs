@@ -1,9 +1,10 @@
 //! Bodies: the limit on the way in, the count on the way out.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +15,10 @@ use pin_project_lite::pin_project;
 
 use super::exchange::Exchange;
 use crate::Error;
+
+/// What is read of a refused body beyond the limit, in bytes, and for how long.
+const THROW_AWAY_MORE: usize = 16 * 1024 * 1024;
+const THROW_AWAY_FOR: Duration = Duration::from_secs(10);
 
 /// How much of a request's body has arrived.
 #[derive(Debug, Default)]
@@ -107,6 +112,26 @@ impl HttpBody for DepartingBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Reads what a refused client still sends and throws it away, within bounds. Closing with bytes unread would reset
+/// the connection, and a client or proxy that is busy sending would lose the answer that tells it why.
+pub(super) async fn throw_away<B>(body: B, limit: usize)
+where
+    B: HttpBody<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let mut left = limit.saturating_add(THROW_AWAY_MORE);
+    let all = async {
+        while let Some(Ok(frame)) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Buf::remaining));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever is still sending then is cut off.
+    let _ = tokio::time::timeout(THROW_AWAY_FOR, all).await;
 }
 
 pub(super) fn too_large(limit: usize) -> Response {

@@ -22,7 +22,7 @@ pub struct Documented<S = ()> {
 /// When the description names no method, which `#[utoipa::path]` does not allow.
 pub fn documented<P, H, T, S>(handler: H) -> Documented<S>
 where
-    P: utoipa::Path + utoipa::__dev::SchemaReferences,
+    P: utoipa::Path + utoipa::__dev::SchemaReferences + for<'tags> utoipa::__dev::Tags<'tags>,
     H: Handler<T, S>,
     T: 'static,
     S: Clone + Send + Sync + 'static,
@@ -31,7 +31,11 @@ where
     let first = methods.first().expect("#[utoipa::path] names a method");
     let mut schemas = Vec::new();
     P::schemas(&mut schemas);
-    Documented { path: P::path(), operation: P::operation(), router: on(http_method(first), handler), methods, schemas }
+    let mut operation = P::operation();
+    // utoipa keeps `tag = "…"` apart from the rest.
+    let tags = <P as utoipa::__dev::Tags<'_>>::tags().into_iter().map(str::to_owned);
+    operation.tags.get_or_insert_default().extend(tags);
+    Documented { path: P::path(), operation, router: on(http_method(first), handler), methods, schemas }
 }
 
 fn http_method(method: &HttpMethod) -> Method {
