@@ -18,6 +18,8 @@ pub(crate) struct Machine {
     kernel: String,
     /// Short commit, `-dirty` when the work tree differs from it.
     commit: String,
+    /// Measured programs that are not of this commit.
+    built_elsewhere: Vec<String>,
 }
 
 impl Machine {
@@ -32,12 +34,23 @@ impl Machine {
             cpu: cpu_model(),
             kernel: read_line("/proc/sys/kernel/osrelease"),
             commit: commit(),
+            built_elsewhere: Vec::new(),
         })
+    }
+
+    /// Names programs that are not of this commit.
+    pub(crate) fn with_built_elsewhere(self, built_elsewhere: Vec<String>) -> Self {
+        Self { built_elsewhere, ..self }
     }
 
     /// One line for under a table.
     pub(crate) fn line(&self) -> String {
-        format!("{}, {} cores, {}, Linux {}, commit {}", self.date, self.cores, self.cpu, self.kernel, self.commit)
+        let not = match self.built_elsewhere.as_slice() {
+            [] => String::new(),
+            labels => format!(" (not {})", labels.join(", ")),
+        };
+        let Self { date, cores, cpu, kernel, commit, .. } = self;
+        format!("{date}, {cores} cores, {cpu}, Linux {kernel}, commit {commit}{not}")
     }
 }
 

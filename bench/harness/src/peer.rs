@@ -38,6 +38,8 @@ const PEERS: [Peer; 3] = [
             // Kept, so that the harness can count the lines.
             ("COVET_LOG__FILES_KEPT", "1000"),
             ("COVET_LOG__STDOUT", "false"),
+            // No load balancer has to notice; it would only lengthen a run.
+            ("COVET_SHUTDOWN__READINESS_DELAY", "0s"),
         ],
     },
 ];
@@ -102,6 +104,11 @@ impl Selection {
             contestants.push(self.contestant(label, *covet, program));
         }
         Ok(contestants)
+    }
+
+    /// Labels of contestants that are not of the commit the report names.
+    pub(crate) fn built_elsewhere(&self) -> Vec<String> {
+        self.build.iter().map(|(label, _)| label.clone()).collect()
     }
 
     fn contestant(&self, label: &str, peer: Peer, program: PathBuf) -> Contestant {

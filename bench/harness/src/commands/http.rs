@@ -121,7 +121,7 @@ struct Findings {
 pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()> {
     load::check_installed()?;
     options.outputs.check("http")?;
-    let machine = Machine::look()?;
+    let machine = Machine::look()?.with_built_elsewhere(options.peers.built_elsewhere());
     let modes = options.modes(&machine);
     if machine.cores < 2 {
         bail!("a server and its load need a core each; this process may use {}", machine.cores);

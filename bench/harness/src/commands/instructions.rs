@@ -66,7 +66,7 @@ struct Findings {
 pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()> {
     check_installed()?;
     options.outputs.check("instructions")?;
-    let machine = Machine::look()?;
+    let machine = Machine::look()?.with_built_elsewhere(options.peers.built_elsewhere());
     let contestants = options.peers.contestants()?;
     let mut counts = Vec::new();
     for route in &ROUTES {
