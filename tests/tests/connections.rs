@@ -61,19 +61,20 @@ async fn ten_thousand_idle_connections_cost_a_bounded_amount_of_memory() -> Resu
     drop(connections);
     wait_for_open_files_below(&service, 500).await?;
 
-    // What grew is used again. Cores share connections differently each time, so the first rounds still add some.
+    // What grew is used again, and the allocator takes some rounds to find its size: the peaks wander about twice the first. A
+    // leak of a tenth of a connection shows in six rounds.
     let mut peaks = vec![first];
-    for _ in 0..5 {
+    for _ in 1..12 {
         let again = open(&service).await?;
         peaks.push(process.rss_bytes()?);
         drop(again);
         wait_for_open_files_below(&service, 500).await?;
     }
     let peak_kib: Vec<u64> = peaks.iter().map(|peak| peak / 1024).collect();
-    println!("{CONNECTIONS} idle connections: {each} bytes each; peaks of 6 rounds in KiB: {peak_kib:?}");
+    println!("{CONNECTIONS} idle connections: {each} bytes each; peaks of {} rounds in KiB: {peak_kib:?}", peaks.len());
     assert!(each <= MOST_BYTES_EACH, "{each} bytes of memory for each connection");
-    let (early, late) = (peaks[..3].iter().max(), peaks[3..].iter().max());
+    let (early, late) = (peaks[..6].iter().max(), peaks[6..].iter().max());
     let grown = late.zip(early).map_or(0, |(late, early)| late.saturating_sub(*early));
-    assert!(grown <= CONNECTIONS as u64 * MOST_BYTES_EACH / 4, "still growing: {peak_kib:?} KiB");
+    assert!(grown <= CONNECTIONS as u64 * MOST_BYTES_EACH / 2, "still growing: {peak_kib:?} KiB");
     Ok(())
 }
