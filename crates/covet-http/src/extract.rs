@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
+use crate::routing::parameters::{self, ParameterError};
 
 /// A JSON body, in or out.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,6 +50,13 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        if let Some(matched) = parameters::current() {
+            return match matched.read(parts.uri.path()) {
+                Ok(value) => Ok(Self(value)),
+                Err(ParameterError::Value(reason)) => Err(Error::not_found().detail(reason)),
+                Err(error) => Err(Error::internal(error)),
+            };
+        }
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             // A path that does not parse names nothing that exists.

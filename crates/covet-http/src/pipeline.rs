@@ -45,7 +45,7 @@ pub use panic::install_hook as install_panic_hook;
 use crate::client_address::TrustedProxies;
 use crate::listener::ConnectionWatch;
 use crate::metrics::{HttpMetrics, RouteMetrics, UserAgentCache};
-use crate::routing::{Literals, Routes};
+use crate::routing::{DirectRoutes, Routes};
 use crate::settings::{CorsSettings, HttpSettings, SecurityHeadersSettings};
 use crate::ws::UpgradeContext;
 use exchange::Exchange;
@@ -65,7 +65,7 @@ pub struct Pipeline {
     metrics: HttpMetrics,
     routes: Arc<[Arc<RouteMetrics>]>,
     router: axum::Router,
-    literals: Literals,
+    direct: DirectRoutes,
     security_headers: security_headers::SecurityHeaders,
     cors: Option<cors::Cors>,
     compression: bool,
@@ -110,7 +110,7 @@ impl Pipeline {
             routes: parts.metrics.routes(),
             metrics: parts.metrics,
             router: parts.routes.router,
-            literals: parts.routes.literals,
+            direct: parts.routes.direct,
             security_headers: security_headers::SecurityHeaders::new(parts.security_headers.preset),
             cors: cors::Cors::new(parts.cors)?,
             compression: http.compression,
@@ -221,8 +221,8 @@ impl ConnectionService {
 
     fn run(&self, request: Request<Body>, scope: &Arc<RequestScope>) -> Stage {
         let mut scope = Some(Arc::clone(scope));
-        request::enter(&mut scope, || match self.pipeline.literals.call(request) {
-            Ok(future) => Stage::Running { future: Handling::Direct { future } },
+        request::enter(&mut scope, || match self.pipeline.direct.call(request) {
+            Ok((future, matched)) => Stage::Running { future: Handling::Direct { future, matched } },
             Err(request) => {
                 let future = self.router.borrow_mut().call(request);
                 Stage::Running { future: Handling::Routed { future } }

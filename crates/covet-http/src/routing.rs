@@ -5,13 +5,14 @@
 //! before the first request. A route's own handler says "this is me" when it is reached; no path is looked up
 //! twice.
 
+mod direct;
 mod documented;
-mod literal;
 mod method;
+pub(crate) mod parameters;
 mod router;
 mod stamp;
 
-pub(crate) use literal::{Answering, Literals};
+pub(crate) use direct::{Answering, DirectRoutes};
 
 pub use documented::{Documented, documented};
 pub use method::{MethodRouter, any, delete, get, head, on, options, patch, post, put};

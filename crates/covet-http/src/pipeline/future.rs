@@ -19,6 +19,7 @@ use super::admission::{self, Admission};
 use super::exchange::Exchange;
 use super::{panic, too_late};
 use crate::routing::Answering;
+use crate::routing::parameters::{self, Matched};
 
 pin_project! {
     /// A request on its way through the pipeline.
@@ -45,7 +46,7 @@ pin_project! {
     /// A handler at work, called by itself or through axum's router.
     #[project = HandlingProjection]
     pub(super) enum Handling {
-        Direct { future: Answering },
+        Direct { future: Answering, matched: Option<Matched> },
         Routed { #[pin] future: RouteFuture<Infallible> },
     }
 }
@@ -55,7 +56,9 @@ impl Future for Handling {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
         match self.project() {
-            HandlingProjection::Direct { future } => future.as_mut().poll(context),
+            HandlingProjection::Direct { future, matched } => {
+                parameters::with(*matched, || future.as_mut().poll(context))
+            }
             HandlingProjection::Routed { future } => future.poll(context).map(|Ok(response)| response),
         }
     }

@@ -9,7 +9,7 @@ use axum::routing::{self, MethodFilter, Route};
 use http::Method;
 use tower::{Layer, Service};
 
-use super::literal::Direct;
+use super::direct::Direct;
 use super::stamp::{RouteStamp, Stamped};
 
 /// The handlers of one path. Made by [`get`], [`post`] and the like, and extended by the methods of the same names.

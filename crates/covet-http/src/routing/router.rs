@@ -1,6 +1,6 @@
 //! The table of routes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 
@@ -12,8 +12,8 @@ use tower::{Layer, Service};
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
+use super::direct::DirectRoutes;
 use super::documented::Documented;
-use super::literal::{Literals, is_literal};
 use super::method::MethodRouter;
 use super::stamp::StampLayer;
 use crate::Error;
@@ -69,7 +69,7 @@ pub struct DuplicateRoute {
 #[derive(Clone)]
 pub struct Routes {
     pub(crate) router: axum::Router,
-    pub(crate) literals: Literals,
+    pub(crate) direct: DirectRoutes,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Router<S> {
@@ -186,7 +186,7 @@ impl Router<()> {
             by_path.entry(entry.path).or_default().push(entry.router);
         }
         let mut router = axum::Router::new();
-        let mut literals = HashMap::new();
+        let mut short_ways = Vec::new();
         for (path, parts) in by_path {
             let mut methods: Vec<Method> = Vec::new();
             let mut merged = axum::routing::MethodRouter::new();
@@ -215,12 +215,10 @@ impl Router<()> {
                 merged = merged.fallback(super::stamp::Stamped { handler: method_not_allowed, stamp });
             }
             router = router.route(&path, merged);
-            if is_literal(&path) {
-                literals.insert(path, direct);
-            }
+            short_ways.push((path, direct));
         }
         // With its state given, the router's handlers are made services now and not at every request.
-        Ok(Routes { router: router.fallback(not_found).with_state(()), literals: Literals::new(literals) })
+        Ok(Routes { router: router.fallback(not_found).with_state(()), direct: DirectRoutes::new(short_ways) })
     }
 }
 
