@@ -2,16 +2,22 @@
 
 use std::net::IpAddr;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request, rejection};
 use axum::response::{IntoResponse, Response};
 use covet_core::problem::Problem;
 use covet_telemetry::request;
 use http::request::Parts;
+use http::{HeaderValue, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::routing::parameters::{self, ParameterError};
+
+/// Room for the JSON of a small answer.
+const JSON_ROOM: usize = 128;
+const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A JSON body, in or out.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,7 +48,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        axum::Json(self.0).into_response()
+        // By hand: axum's own first says that the bytes are of no known type, then that they are JSON.
+        let mut text = Vec::with_capacity(JSON_ROOM);
+        match serde_json::to_writer(&mut text, &self.0) {
+            Ok(()) => {
+                let mut response = Response::new(Body::from(text));
+                response.headers_mut().insert(header::CONTENT_TYPE, APPLICATION_JSON);
+                response
+            }
+            Err(error) => Error::internal(error).into_response(),
+        }
     }
 }
 
@@ -117,9 +132,6 @@ fn wrong_field(rejection: &rejection::JsonRejection) -> Option<(String, String)>
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-    use http::header;
-
     use super::*;
 
     #[derive(Debug, serde::Deserialize)]
@@ -130,7 +142,7 @@ mod tests {
 
     async fn refusal(body: &'static str) -> Problem {
         let mut request = Request::new(Body::from(body));
-        request.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Json::<Order>::from_request(request, &()).await.unwrap_err().problem().clone()
     }
 

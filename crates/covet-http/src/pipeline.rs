@@ -48,7 +48,7 @@ use crate::metrics::{HttpMetrics, RouteMetrics, UserAgentCache};
 use crate::routing::{DirectRoutes, Routes};
 use crate::settings::{CorsSettings, HttpSettings, SecurityHeadersSettings};
 use crate::ws::UpgradeContext;
-use exchange::Exchange;
+use exchange::{Arrived, Exchange};
 use future::{Handling, Stage};
 use wall_clock::WallClock;
 
@@ -173,11 +173,12 @@ impl ConnectionService {
     {
         let pipeline = &self.pipeline;
         let started = pipeline.clock.monotonic();
+        let unix_millis = pipeline.wall_clock.unix_millis(started);
         let headers = request.headers();
         let id = headers
             .get(X_REQUEST_ID)
             .and_then(|sent| RequestId::parse(sent.as_bytes()))
-            .unwrap_or_else(|| RequestId::at(pipeline.wall_clock.unix_millis(started)));
+            .unwrap_or_else(|| RequestId::at(unix_millis));
         let client = pipeline.proxies.client(self.peer.address.ip(), headers);
         let scope = Arc::new(RequestScope::new(id, client));
         let user_agent = headers.get(http::header::USER_AGENT);
@@ -185,8 +186,8 @@ impl ConnectionService {
         self.peer.watch.request_started();
 
         let https = pipeline.proxies.is_https(self.peer.address.ip(), self.peer.tls, headers);
-        let mut exchange =
-            Exchange::new(Arc::clone(pipeline), &request, Arc::clone(&scope), &self.peer, https, started);
+        let arrived = Arrived { at: started, unix_millis, https, user_agent };
+        let mut exchange = Exchange::new(Arc::clone(pipeline), &request, Arc::clone(&scope), &self.peer, &arrived);
 
         let has_body = !request.body().is_end_stream();
         // A probe must be answered above all when the service is full.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use covet_core::clock::Clock;
 use covet_core::environment::Environment;
+use covet_core::ids::RequestId;
 use covet_core::settings::{Section, Sources};
 use covet_telemetry::logging::access::{self, AccessLine};
 use covet_telemetry::metrics::shard::{self, Cells};
@@ -33,9 +34,10 @@ fn main() {
     let service = Service { name: "covet", version: "1.0.0", environment: Environment::Production };
     let telemetry = Telemetry::start(service, &log, &MetricsSettings::default(), &clock).unwrap();
 
+    let id = RequestId::generate(&clock);
     let line = AccessLine {
         unix_millis: 1_760_097_784_123,
-        request_id: "0199cdd2-7a5b-7cc0-8000-000000000001",
+        request_id: &id,
         method: "GET",
         path: "/api/users/123456",
         status: 200,

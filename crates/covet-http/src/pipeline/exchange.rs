@@ -16,12 +16,20 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::Limited;
 
 use super::body::{Arrival, ArrivingBody, DepartingBody};
-use super::{Peer, Pipeline, X_REQUEST_ID, compression};
+use super::{Peer, Pipeline, compression};
 use crate::error::ExceptionType;
 use crate::listener::ConnectionWatch;
 
 /// Nginx's code for a client that went away before its answer; it appears in the log and metrics, never on the wire.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What the pipeline has found out about a request that has just arrived.
+pub(super) struct Arrived<'a> {
+    pub(super) at: Instant,
+    pub(super) unix_millis: u64,
+    pub(super) https: bool,
+    pub(super) user_agent: Option<&'a HeaderValue>,
+}
 
 /// What is kept of a request until its response is out.
 pub(super) struct Exchange {
@@ -30,6 +38,7 @@ pub(super) struct Exchange {
     scope: Arc<RequestScope>,
     watch: Arc<ConnectionWatch>,
     started: Instant,
+    started_unix_millis: u64,
     method: Method,
     path: Option<PathAndQuery>,
     version: Version,
@@ -49,21 +58,20 @@ impl Exchange {
         request: &Request<B>,
         scope: Arc<RequestScope>,
         peer: &Peer,
-        https: bool,
-        started: Instant,
+        arrived: &Arrived<'_>,
     ) -> Self {
-        let headers = request.headers();
         Self {
             admitted: false,
             watch: Arc::clone(&peer.watch),
-            started,
+            started: arrived.at,
+            started_unix_millis: arrived.unix_millis,
             method: request.method().clone(),
             path: request.uri().path_and_query().cloned(),
             version: request.version(),
             client: scope.client(),
-            https,
-            user_agent: headers.get(header::USER_AGENT).cloned(),
-            negotiation: Negotiation::of(&pipeline, headers),
+            https: arrived.https,
+            user_agent: arrived.user_agent.cloned(),
+            negotiation: Negotiation::of(&pipeline, request.headers()),
             arrival: None,
             departing: None,
             finished: false,
@@ -101,10 +109,7 @@ impl Exchange {
             response = negotiation.apply(&self.pipeline, response);
         }
         let headers = response.headers_mut();
-        self.pipeline.security_headers.add(headers, self.https);
-        if let Ok(id) = HeaderValue::from_str(self.scope.id().as_str()) {
-            headers.insert(X_REQUEST_ID, id);
-        }
+        self.pipeline.security_headers.add(headers, self.scope.id().as_bytes(), self.https);
         let is_http1 = self.version < Version::HTTP_2;
         let leaving = self.watch.should_close() || self.pipeline.lifecycle.phase() >= Phase::Draining;
         if is_http1 && leaving && status != StatusCode::SWITCHING_PROTOCOLS {
@@ -142,13 +147,12 @@ impl Exchange {
             self.pipeline.admission.leave();
         }
         self.watch.request_finished();
-        let now = self.pipeline.clock.monotonic();
-        let duration = now.duration_since(self.started);
+        let duration = self.pipeline.clock.monotonic().duration_since(self.started);
         let request_bytes = self.arrival.as_ref().map_or(0, |arrival| arrival.bytes.load(Ordering::Relaxed));
         let route = self.route();
         route.finished(&self.method, status, duration, request_bytes, response_bytes);
         access::write(&AccessLine {
-            unix_millis: self.pipeline.wall_clock.unix_millis(now),
+            unix_millis: self.started_unix_millis + u64::try_from(duration.as_millis()).unwrap_or(0),
             method: self.method.as_str(),
             route: route.endpoint(),
             path: self.path(),
@@ -156,7 +160,7 @@ impl Exchange {
             duration,
             request_bytes,
             response_bytes,
-            request_id: self.scope.id().as_str(),
+            request_id: self.scope.id(),
             user_id: self.scope.user(),
             ip_address: self.client,
             user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default(),

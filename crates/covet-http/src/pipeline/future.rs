@@ -37,7 +37,7 @@ pin_project! {
     #[project = StageProjection]
     pub(super) enum Stage {
         Answered { response: Option<Response> },
-        Queued { place: Pin<Box<dyn Future<Output = bool> + Send>>, waiting: Option<(Request<Body>, axum::Router)> },
+        Queued { waiting: Option<Box<Waiting>> },
         Running { #[pin] future: Handling },
     }
 }
@@ -49,6 +49,13 @@ pin_project! {
         Direct { future: Answering, matched: Option<Matched> },
         Routed { #[pin] future: RouteFuture<Infallible> },
     }
+}
+
+/// A request without a place, and what serves it when it gets one. In a box: most requests never wait.
+pub(super) struct Waiting {
+    place: Pin<Box<dyn Future<Output = bool> + Send>>,
+    request: Request<Body>,
+    router: axum::Router,
 }
 
 impl Future for Handling {
@@ -70,7 +77,8 @@ impl Stage {
     }
 
     pub(super) fn queued(admission: Arc<Admission>, request: Request<Body>, router: axum::Router) -> Self {
-        Self::Queued { place: Box::pin(admission.enter()), waiting: Some((request, router)) }
+        let place = Box::pin(admission.enter());
+        Self::Queued { waiting: Some(Box::new(Waiting { place, request, router })) }
     }
 }
 
@@ -84,46 +92,48 @@ impl Future for PipelineFuture {
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let response = loop {
-            match this.stage.as_mut().project() {
-                StageProjection::Answered { response } => break response.take().unwrap_or_default(),
-                StageProjection::Queued { place, waiting } => {
-                    let has_place = ready!(place.as_mut().poll(context));
-                    let next = match waiting.take() {
-                        Some((request, mut router)) if has_place => {
-                            if let Some(exchange) = this.exchange.as_mut() {
-                                exchange.admitted = true;
+        let this = self.project();
+        let (mut stage, exchange, timer) = (this.stage, this.exchange, this.timer);
+        request::enter(this.scope, || {
+            let response = loop {
+                match stage.as_mut().project() {
+                    StageProjection::Answered { response } => break response.take().unwrap_or_default(),
+                    StageProjection::Queued { waiting } => {
+                        let has_place = match waiting {
+                            Some(waiting) => ready!(waiting.place.as_mut().poll(context)),
+                            None => false,
+                        };
+                        let next = match waiting.take() {
+                            Some(mut waiting) if has_place => {
+                                if let Some(exchange) = exchange.as_mut() {
+                                    exchange.admitted = true;
+                                }
+                                let future = waiting.router.call(waiting.request);
+                                Stage::Running { future: Handling::Routed { future } }
                             }
-                            let future = request::enter(this.scope, || router.call(request));
-                            Stage::Running { future: Handling::Routed { future } }
-                        }
-                        _ => Stage::answered(request::enter(this.scope, admission::shed)),
-                    };
-                    this.stage.set(next);
-                }
-                StageProjection::Running { future } => {
-                    let polled = request::enter(this.scope, || {
-                        panic::catch(|| future.poll(context))
-                            .unwrap_or_else(|payload| Poll::Ready(panic::answer(&*payload)))
-                    });
-                    if let Poll::Ready(response) = polled {
-                        break response;
+                            _ => Stage::answered(admission::shed()),
+                        };
+                        stage.set(next);
                     }
-                    let Some(exchange) = this.exchange.as_ref() else { return Poll::Pending };
-                    let limit = exchange.pipeline.request_timeout;
-                    let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-                    ready!(timer.as_mut().poll(context));
-                    let awaits_body = exchange.awaits_body();
-                    let late = request::enter(this.scope, || too_late(limit, awaits_body));
-                    this.stage.set(Stage::answered(late));
+                    StageProjection::Running { future } => {
+                        let polled = panic::catch(|| future.poll(context))
+                            .unwrap_or_else(|payload| Poll::Ready(panic::answer(&*payload)));
+                        if let Poll::Ready(response) = polled {
+                            break response;
+                        }
+                        let Some(exchange) = exchange.as_ref() else { return Poll::Pending };
+                        let limit = exchange.pipeline.request_timeout;
+                        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+                        ready!(timer.as_mut().poll(context));
+                        stage.set(Stage::answered(too_late(limit, exchange.awaits_body())));
+                    }
                 }
-            }
-        };
-        let response = match this.exchange.take() {
-            Some(exchange) => request::enter(this.scope, || exchange.respond(response)),
-            None => response,
-        };
-        Poll::Ready(Ok(response))
+            };
+            let response = match exchange.take() {
+                Some(exchange) => exchange.respond(response),
+                None => response,
+            };
+            Poll::Ready(Ok(response))
+        })
     }
 }

@@ -1,18 +1,22 @@
-//! Headers that tell browsers what not to do, on every response, errors included.
+//! Headers that go out on every response, errors included: the request's id, and what tells browsers what not to do.
+//!
+//! They are copied from a prepared map, which is cheaper than putting in one after the other. The map has a place for the
+//! id and one for the handler's `Content-Type`, which nearly every response has.
 
 use http::header::{
-    CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-    X_XSS_PROTECTION,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS, X_XSS_PROTECTION,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::X_REQUEST_ID;
 use crate::settings;
 
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-/// Room for these headers and a handler's own without growing.
-const ROOM: usize = 16;
+/// What stands in a place until a response fills it.
+const UNFILLED: HeaderValue = HeaderValue::from_static("");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains; preload");
 
 /// The documented values, word for word. `X-XSS-Protection` and the lax policies are kept for those who rely on
@@ -47,7 +51,7 @@ static STRICT: [(HeaderName, HeaderValue); 8] = [
     (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
 
-/// The headers of a preset, ready to be copied: cheaper than putting in one after the other.
+/// The headers of a preset, ready to be copied. The first is the place of the id, the second that of the content type.
 #[derive(Clone)]
 pub(super) struct SecurityHeaders {
     http: HeaderMap,
@@ -61,7 +65,9 @@ impl SecurityHeaders {
             settings::SecurityHeaders::Strict => &STRICT,
             settings::SecurityHeaders::Off => &[],
         };
-        let mut http = HeaderMap::with_capacity(ROOM);
+        let mut http = HeaderMap::new();
+        http.insert(X_REQUEST_ID, UNFILLED);
+        http.insert(CONTENT_TYPE, UNFILLED);
         http.extend(preset.iter().cloned());
         let mut https = http.clone();
         if !preset.is_empty() {
@@ -70,16 +76,23 @@ impl SecurityHeaders {
         Self { http, https }
     }
 
-    /// Adds what the handler did not set itself. `https`: browsers ignore HSTS over plain HTTP, so it is not sent.
-    pub(super) fn add(&self, headers: &mut HeaderMap, https: bool) {
+    /// Adds the id, and what the handler did not set itself. `https`: browsers ignore HSTS over plain HTTP, so it is not
+    /// sent.
+    pub(super) fn add(&self, headers: &mut HeaderMap, id: &[u8], https: bool) {
         let template = if https { &self.https } else { &self.http };
         let handlers = std::mem::replace(headers, template.clone());
-        let mut last = None;
+        let mut content_type = None;
+        let mut name_before = None;
         for (name, value) in handlers {
-            match (name, &last) {
+            match (name, &name_before) {
+                (Some(name), _) if name == CONTENT_TYPE => {
+                    content_type = Some(value);
+                    name_before = Some(name);
+                }
+                (Some(name), _) if name == X_REQUEST_ID => name_before = None,
                 (Some(name), _) => {
                     headers.insert(name.clone(), value);
-                    last = Some(name);
+                    name_before = Some(name);
                 }
                 // Further values of the same header come without its name.
                 (None, Some(name)) => {
@@ -87,6 +100,16 @@ impl SecurityHeaders {
                 }
                 (None, None) => {}
             }
+        }
+        let has_content_type = content_type.is_some();
+        // In the order of the template: no name is looked up.
+        for (place, value) in headers.values_mut().zip([HeaderValue::from_bytes(id).ok(), content_type]) {
+            if let Some(value) = value {
+                *place = value;
+            }
+        }
+        if !has_content_type {
+            headers.remove(CONTENT_TYPE);
         }
     }
 }
@@ -99,10 +122,11 @@ mod tests {
     fn a_handlers_own_header_stays() {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
-        SecurityHeaders::new(settings::SecurityHeaders::Documented).add(&mut headers, false);
+        SecurityHeaders::new(settings::SecurityHeaders::Documented).add(&mut headers, b"id-1", false);
         assert_eq!(headers["content-security-policy"], "default-src 'none'");
         assert_eq!(headers["x-frame-options"], "SAMEORIGIN");
         assert!(!headers.contains_key("strict-transport-security"));
+        assert!(!headers.contains_key("content-type"));
     }
 
     #[test]
@@ -111,7 +135,7 @@ mod tests {
         headers.append("set-cookie", HeaderValue::from_static("a=1"));
         headers.append("set-cookie", HeaderValue::from_static("b=2"));
         headers.append("vary", HeaderValue::from_static("origin"));
-        SecurityHeaders::new(settings::SecurityHeaders::Documented).add(&mut headers, false);
+        SecurityHeaders::new(settings::SecurityHeaders::Documented).add(&mut headers, b"id-1", false);
         assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
         assert_eq!(headers["vary"], "origin");
         assert_eq!(headers["x-content-type-options"], "nosniff");
@@ -120,10 +144,22 @@ mod tests {
     #[test]
     fn hsts_goes_out_over_https_only_and_off_means_off() {
         let mut headers = HeaderMap::new();
-        SecurityHeaders::new(settings::SecurityHeaders::Strict).add(&mut headers, true);
+        SecurityHeaders::new(settings::SecurityHeaders::Strict).add(&mut headers, b"id-1", true);
         assert_eq!(headers["strict-transport-security"], "max-age=31536000; includeSubDomains; preload");
         let mut none = HeaderMap::new();
-        SecurityHeaders::new(settings::SecurityHeaders::Off).add(&mut none, true);
-        assert!(none.is_empty());
+        SecurityHeaders::new(settings::SecurityHeaders::Off).add(&mut none, b"id-1", true);
+        assert_eq!(none.len(), 1);
+        assert_eq!(none["x-request-id"], "id-1");
+    }
+
+    #[test]
+    fn the_handlers_content_type_and_the_requests_id_take_their_places() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-request-id", HeaderValue::from_static("the handler's"));
+        headers.insert("content-type", HeaderValue::from_static("text/plain"));
+        headers.append("content-type", HeaderValue::from_static("text/html"));
+        SecurityHeaders::new(settings::SecurityHeaders::Documented).add(&mut headers, b"id-1", false);
+        assert_eq!(headers.get_all("x-request-id").iter().collect::<Vec<_>>(), ["id-1"]);
+        assert_eq!(headers.get_all("content-type").iter().collect::<Vec<_>>(), ["text/plain", "text/html"]);
     }
 }

@@ -26,6 +26,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use covet_core::ids::RequestId;
+
 use self::line::{push_human_line, push_json_line};
 use super::layer::{Look, Shared};
 use super::timestamp::TimeText;
@@ -40,7 +42,7 @@ pub struct AccessLine<'a> {
     /// When the answer ended, in milliseconds since 1970-01-01 UTC.
     pub unix_millis: u64,
     /// The request's id.
-    pub request_id: &'a str,
+    pub request_id: &'a RequestId,
     /// The method.
     pub method: &'a str,
     /// The path, without the query string.

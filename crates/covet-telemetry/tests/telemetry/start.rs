@@ -3,11 +3,13 @@
 use std::fmt;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
 use covet_core::clock::Clock;
 use covet_core::environment::Environment;
+use covet_core::ids::RequestId;
 use covet_core::settings::{Section, Sources};
 use covet_telemetry::logging::access::{self, AccessLine};
 use covet_telemetry::settings::{LogSettings, MetricsSettings};
@@ -18,10 +20,12 @@ use crate::value;
 
 const LONG: Duration = Duration::from_secs(60);
 
+static ID: LazyLock<RequestId> = LazyLock::new(|| RequestId::parse(b"r1").unwrap());
+
 fn line(path: &str) -> AccessLine<'_> {
     AccessLine {
         unix_millis: 1_760_097_784_123,
-        request_id: "r1",
+        request_id: &ID,
         method: "GET",
         path,
         status: 200,

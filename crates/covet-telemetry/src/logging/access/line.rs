@@ -20,7 +20,7 @@ pub(super) fn push_json_line(out: &mut Vec<u8>, time: &mut TimeText, before_id: 
     out.extend_from_slice(b"{\"timestamp\":\"");
     time.push(out, line.unix_millis);
     out.extend_from_slice(before_id);
-    push_json(out, line.request_id);
+    out.extend_from_slice(line.request_id.as_bytes());
     out.extend_from_slice(b"\",\"method\":\"");
     push_json(out, line.method);
     out.extend_from_slice(b"\",\"path\":\"");
@@ -64,7 +64,7 @@ pub(super) fn push_human_line(out: &mut Vec<u8>, time: &mut TimeText, palette: P
     // Writing to a Vec does not fail.
     let _ = write!(out, " in {:.1} ms", line.duration.as_secs_f64() * 1000.0);
     palette.name(out, "request_id");
-    push_value(out, line.request_id);
+    push_value(out, line.request_id.as_str());
     palette.name(out, "ip_address");
     push_address(out, line.ip_address);
     if let Some(user) = line.user_id {
@@ -121,6 +121,9 @@ fn push_address(out: &mut Vec<u8>, address: IpAddr) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use covet_core::ids::RequestId;
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -129,10 +132,13 @@ mod tests {
     const BEFORE_ID: &[u8] = b"\",\"level\":\"INFO\",\"logger\":\"covet.api\",\"service\":\"covet\",\
         \"message\":\"HTTP request completed\",\"request_id\":\"";
 
+    static ID: LazyLock<RequestId> =
+        LazyLock::new(|| RequestId::parse(b"0199cdd2-7a5b-7cc0-8000-000000000001").unwrap());
+
     fn sample() -> AccessLine<'static> {
         AccessLine {
             unix_millis: 1_760_097_784_123,
-            request_id: "0199cdd2-7a5b-7cc0-8000-000000000001",
+            request_id: &ID,
             method: "GET",
             path: "/api/users",
             status: 200,
