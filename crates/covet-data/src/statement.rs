@@ -16,6 +16,8 @@ use std::time::Duration;
 pub(crate) use classify::Operation;
 pub(crate) use redact::redact;
 
+use covet_telemetry::request;
+
 use crate::Error;
 use crate::instruments::{Instruments, InstrumentsCache};
 
@@ -37,8 +39,9 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    /// Counts a run, and logs it if it was slow.
+    /// Counts a run, for the request at hand too, and logs it if it was slow.
     pub(crate) fn ran(&self, took: Duration, outcome: Result<u64, &Error>) {
+        request::current(|scope| scope.database().add(took));
         if self.instruments.record(took, outcome) {
             tracing::warn!(
                 operation = self.operation.label(),

@@ -13,6 +13,7 @@ mod sqlite {
     mod mapping;
     mod migrations;
     mod parameters;
+    mod request_scope;
     mod streams;
     mod transactions;
 }

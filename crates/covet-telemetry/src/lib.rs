@@ -6,6 +6,7 @@
 //! | to count, and the text of `/metrics` | [`metrics`] |
 //! | log lines | [`logging`] |
 //! | to know the request a line of code runs for | [`request`] |
+//! | to know the trace it is part of | [`traces`] |
 //! | processor, memory, disk, network of machine and process | [`system`] |
 //! | what an operator can set | [`settings`] |
 //!
@@ -17,5 +18,6 @@ pub mod request;
 pub mod settings;
 pub mod system;
 mod telemetry;
+pub mod traces;
 
 pub use telemetry::{Service, StartError, Telemetry};

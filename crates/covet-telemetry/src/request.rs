@@ -8,20 +8,26 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use covet_core::ids::RequestId;
+
+use crate::traces::TraceContext;
 
 /// What is known of a request while it is served.
 #[derive(Debug)]
 pub struct RequestScope {
     id: RequestId,
     client: IpAddr,
+    trace: Option<TraceContext>,
     /// Index of the matched route plus one; 0 until a route's handler is reached.
     route: AtomicU32,
     user: OnceLock<Box<str>>,
+    database: Tally,
+    cache: Tally,
 }
 
 thread_local! {
@@ -32,7 +38,22 @@ impl RequestScope {
     /// The scope of a request that has just arrived.
     #[must_use]
     pub fn new(id: RequestId, client: IpAddr) -> Self {
-        Self { id, client, route: AtomicU32::new(0), user: OnceLock::new() }
+        Self {
+            id,
+            client,
+            trace: None,
+            route: AtomicU32::new(0),
+            user: OnceLock::new(),
+            database: Tally::default(),
+            cache: Tally::default(),
+        }
+    }
+
+    /// The same, as part of a trace: its span is the one that stands for this request.
+    #[must_use]
+    pub fn with_trace(mut self, trace: TraceContext) -> Self {
+        self.trace = Some(trace);
+        self
     }
 
     /// The request's id.
@@ -43,6 +64,12 @@ impl RequestScope {
     /// The client's address, as far as it can be trusted.
     pub fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// The trace that the request is part of, and the span that stands for it. `None` when there is none: tracing is
+    /// off. The span that a line of code runs in may be one below: [`traces::current`](crate::traces::current).
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.trace
     }
 
     /// Who asks, once authentication has told.
@@ -63,6 +90,44 @@ impl RequestScope {
     /// Says which route serves the request.
     pub fn set_route(&self, index: u32) {
         self.route.store(index + 1, Ordering::Relaxed);
+    }
+
+    /// The statements that the database ran for this request, and the time they took without waiting for a
+    /// connection.
+    pub fn database(&self) -> &Tally {
+        &self.database
+    }
+
+    /// The operations that the cache did for this request, and the time they took.
+    pub fn cache(&self) -> &Tally {
+        &self.cache
+    }
+}
+
+/// How often something was done for a request, and how long that took together. What is done at the same time counts
+/// for each.
+#[derive(Debug, Default)]
+pub struct Tally {
+    count: AtomicU32,
+    nanoseconds: AtomicU64,
+}
+
+impl Tally {
+    /// Adds one that took this long.
+    pub fn add(&self, took: Duration) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// How long they took together.
+    pub fn duration(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 }
 
@@ -148,6 +213,28 @@ mod tests {
         });
         assert_eq!(current_id(), None);
         assert!(outer.is_some() && inner.is_some());
+    }
+
+    #[test]
+    fn what_is_done_at_once_counts_for_each() {
+        let scope = scope("r1").unwrap();
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| (0..1_000).for_each(|_| scope.database().add(Duration::from_micros(3))));
+            }
+        });
+        assert_eq!((scope.database().count(), scope.database().duration()), (4_000, Duration::from_millis(12)));
+        assert_eq!((scope.cache().count(), scope.cache().duration()), (0, Duration::ZERO));
+    }
+
+    #[test]
+    fn code_inside_a_request_knows_its_trace() {
+        let header = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let trace = TraceContext::parse(header).unwrap();
+        let id = RequestId::parse(b"r1").unwrap();
+        let scope = RequestScope::new(id, IpAddr::V4(Ipv4Addr::LOCALHOST)).with_trace(trace);
+        assert_eq!(enter(&mut Some(Arc::new(scope)), crate::traces::current), Some(trace));
+        assert_eq!(crate::traces::current(), None);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use covet_telemetry::request::{self, RequestScope};
 use tokio::sync::{Notify, oneshot};
 
 use crate::Error;
@@ -84,6 +85,8 @@ pub(super) trait Work<C>: Send {
 pub(super) struct Task<F, T, E> {
     ticket: Arc<Ticket>,
     reply: oneshot::Sender<Result<T, E>>,
+    /// The request that the work is done for, so that the thread counts and logs for it.
+    scope: Option<Arc<RequestScope>>,
     work: Option<F>,
     outcome: Option<Result<T, E>>,
 }
@@ -100,7 +103,8 @@ impl<F, T, E> Task<F, T, E> {
         let ticket = Arc::new(Ticket::default());
         let (reply, answer) = oneshot::channel();
         let pending = Pending { hold: Hold::new(&ticket), answer };
-        (Box::new(Self { ticket, reply, work: Some(work), outcome: None }), pending)
+        let scope = request::current_scope();
+        (Box::new(Self { ticket, reply, scope, work: Some(work), outcome: None }), pending)
     }
 }
 
@@ -114,7 +118,8 @@ where
         let Some(work) = self.work.take().filter(|_| self.ticket.start()) else { return };
         // The connection is whole after a panic: unwinding resets the statement, and the writer rolls back.
         let work = AssertUnwindSafe(|| work(on, &self.ticket));
-        self.outcome = Some(catch_unwind(work).unwrap_or_else(|_| Err(Error::Panicked.into())));
+        let outcome = request::enter(&mut self.scope, || catch_unwind(work));
+        self.outcome = Some(outcome.unwrap_or_else(|_| Err(Error::Panicked.into())));
     }
 
     fn tell(self: Box<Self>) {
