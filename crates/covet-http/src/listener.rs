@@ -16,7 +16,8 @@ mod bind;
 mod connection;
 mod stream;
 pub mod tls;
-pub mod watch;
+mod watch;
+mod watched_service;
 mod worker;
 
 use std::net::SocketAddr;
@@ -30,7 +31,6 @@ use covet_telemetry::metrics::shard;
 use tokio::task::JoinSet;
 
 pub use bind::{BindError, bind_one};
-pub use watch::ConnectionWatch;
 pub use worker::WorkerStates;
 
 use crate::metrics::HttpMetrics;

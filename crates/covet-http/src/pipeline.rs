@@ -43,7 +43,6 @@ pub use layered::{BeforeLayers, LayeredConnection};
 pub use panic::install_hook as install_panic_hook;
 
 use crate::client_address::TrustedProxies;
-use crate::listener::ConnectionWatch;
 use crate::metrics::{HttpMetrics, RouteMetrics, UserAgentCache};
 use crate::routing::{DirectRoutes, Routes};
 use crate::settings::{CorsSettings, HttpSettings, SecurityHeadersSettings};
@@ -139,8 +138,6 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whether it is encrypted.
     pub tls: bool,
-    /// The timers of the connection.
-    pub watch: Arc<ConnectionWatch>,
 }
 
 /// The pipeline as one connection sees it: hyper's service.
@@ -183,11 +180,10 @@ impl ConnectionService {
         let scope = Arc::new(RequestScope::new(id, client));
         let user_agent = headers.get(http::header::USER_AGENT);
         pipeline.metrics.count_user_agent(self.user_agent.borrow_mut().classify(user_agent));
-        self.peer.watch.request_started();
 
         let https = pipeline.proxies.is_https(self.peer.address.ip(), self.peer.tls, headers);
         let arrived = Arrived { at: started, unix_millis, https, user_agent };
-        let mut exchange = Exchange::new(Arc::clone(pipeline), &request, Arc::clone(&scope), &self.peer, &arrived);
+        let mut exchange = Exchange::new(Arc::clone(pipeline), &request, Arc::clone(&scope), &arrived);
 
         let has_body = !request.body().is_end_stream();
         // A probe must be answered above all when the service is full.

@@ -1,15 +1,20 @@
 //! A service whose routes misbehave on request: slow, stuck, panicking, forking. See `covet_system_tests::drill`.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use covet::axum::body::Bytes;
+use covet::axum::body::{Body, Bytes, HttpBody};
 use covet::axum::http::StatusCode;
 use covet::health::Outcome;
-use covet::prelude::*;
+use covet::prelude::{App, Error, Path, Query, Response, Router, get, post, put};
 use covet::ws::WebSocketUpgrade;
+use http_body::{Frame, SizeHint};
 use serde::Deserialize;
+use tokio::time::Sleep;
 
 static CRITICAL: LazyLock<Arc<Dial>> = LazyLock::new(Arc::default);
 static OPTIONAL: LazyLock<Arc<Dial>> = LazyLock::new(Arc::default);
@@ -25,10 +30,11 @@ async fn main() -> covet::Result {
         .await
 }
 
-fn routes(_: &Context) -> Router {
+fn routes(_: &covet::Context) -> Router {
     Router::new()
         .route("/hello", get(async || "hello"))
         .route("/slow", get(slow))
+        .route("/trickle", get(trickle))
         .route("/stuck", get(async || std::future::pending::<()>().await))
         .route("/block", get(block))
         .route("/fail", get(async || Err::<(), _>(Error::status(StatusCode::INTERNAL_SERVER_ERROR))))
@@ -47,6 +53,37 @@ struct Slow {
 async fn slow(Query(slow): Query<Slow>) -> &'static str {
     tokio::time::sleep(Duration::from_millis(slow.ms)).await;
     "at last"
+}
+
+/// Two bytes, the second long after the first; the length is known from the beginning.
+async fn trickle(Query(slow): Query<Slow>) -> Response {
+    let pause = Box::pin(tokio::time::sleep(Duration::from_millis(slow.ms)));
+    Response::new(Body::new(Trickle { bytes: b"ab", sent: 0, pause }))
+}
+
+struct Trickle {
+    bytes: &'static [u8],
+    sent: usize,
+    pause: Pin<Box<Sleep>>,
+}
+
+impl HttpBody for Trickle {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        if this.sent > 0 {
+            ready!(this.pause.as_mut().poll(context));
+        }
+        let byte = this.bytes.get(this.sent..=this.sent);
+        this.sent += 1;
+        Poll::Ready(byte.map(|byte| Ok(Frame::data(Bytes::from_static(byte)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact((self.bytes.len() - self.sent.min(self.bytes.len())) as u64)
+    }
 }
 
 /// Holds its thread: not even a cut can reach it.

@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::response::Response;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::Response;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,11 +21,14 @@ use tokio::net::TcpStream;
 use super::stream::{Stream, Transport};
 use super::tls::{self, Tls};
 use super::watch::{ConnectionWatch, Verdict};
+use super::watched_service::WatchedService;
 use crate::metrics::ConnectionMetrics;
 use crate::pipeline::{ConnectionService, Peer, Pipeline};
 use crate::settings::HttpSettings;
 
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// How long closing a resting connection may take: with TLS, it says so to the client.
+const FAREWELL: Duration = Duration::from_secs(1);
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
     content-type: application/problem+json\r\ncontent-length: 114\r\n\r\n\
     {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"Too many connections. Try again soon.\"}";
@@ -84,11 +88,17 @@ impl Accepted {
             }
         };
         let io = TokioIo::new(Stream::new(transport, Arc::clone(&watch)));
-        let service = ConnectionService::new(pipeline, Peer { address, tls: encrypted, watch: Arc::clone(&watch) });
+        let service = ConnectionService::new(pipeline, Peer { address, tls: encrypted });
         // In a box: a connection that has not said anything must not hold the memory of one that has.
         let ended = match service.layered() {
-            Some(layered) => Box::pin(protocols.speak(is_http2, io, layered, &watch)).await,
-            None => Box::pin(protocols.speak(is_http2, io, service, &watch)).await,
+            Some(layered) => {
+                let service = WatchedService::new(layered, Arc::clone(&watch));
+                Box::pin(protocols.speak(is_http2, io, service, &watch)).await
+            }
+            None => {
+                let service = WatchedService::new(service, Arc::clone(&watch));
+                Box::pin(protocols.speak(is_http2, io, service, &watch)).await
+            }
         };
         if ended.is_err_and(|error| error.is_parse()) {
             metrics.malformed.fetch_add(1, Relaxed);
@@ -97,7 +107,7 @@ impl Accepted {
 }
 
 impl Protocols {
-    async fn speak<S>(
+    async fn speak<S, B>(
         &self,
         is_http2: bool,
         io: TokioIo<Stream>,
@@ -105,47 +115,95 @@ impl Protocols {
         watch: &ConnectionWatch,
     ) -> hyper::Result<()>
     where
-        S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
         S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
     {
-        if is_http2 {
-            watch.has_no_heads();
-            let mut connection = pin!(self.http2.serve_connection(io, service));
-            return drive(watch, |context, verdict| match verdict {
-                Some(Verdict::HeadTooSlow | Verdict::Abort) => Poll::Ready(Ok(())),
-                Some(Verdict::Finish) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.as_mut().poll(context)
-                }
-                None => connection.as_mut().poll(context),
-            })
-            .await;
+        if !is_http2 {
+            return self.speak_http1(io, service, watch).await;
         }
+        watch.has_no_heads();
+        let mut connection = pin!(self.http2.serve_connection(io, service));
+        drive(watch, |context, verdict| match verdict {
+            Some(Verdict::HeadTooSlow | Verdict::Abort) => Poll::Ready(Ok(())),
+            Some(Verdict::Finish) => {
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().poll(context)
+            }
+            None => connection.as_mut().poll(context),
+        })
+        .await
+    }
+
+    /// An idle connection rests: hyper's buffers and state, some 10 KiB, are dropped until the client sends again.
+    async fn speak_http1<S, B>(
+        &self,
+        mut io: TokioIo<Stream>,
+        mut service: S,
+        watch: &ConnectionWatch,
+    ) -> hyper::Result<()>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        loop {
+            // In a box of its own, which is gone while the connection rests.
+            let Some(parts) = Box::pin(self.speak_until_rest(io, service, watch)).await? else { return Ok(()) };
+            (io, service) = (parts.io, parts.service);
+            io.inner_mut().unread(parts.read_buf);
+            if unless_told(watch, io.inner().has_more()).await != Some(true) {
+                // Whoever does not hear that it is over finds out.
+                let _ = tokio::time::timeout(FAREWELL, io.inner_mut().shutdown()).await;
+                return Ok(());
+            }
+            watch.rested();
+        }
+    }
+
+    /// `None` when the connection has ended.
+    async fn speak_until_rest<S, B>(
+        &self,
+        io: TokioIo<Stream>,
+        service: S,
+        watch: &ConnectionWatch,
+    ) -> hyper::Result<Option<http1::Parts<TokioIo<Stream>, S>>>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
         let mut connection = Some(self.http1.serve_connection(io, service).with_upgrades());
         drive(watch, |context, verdict| {
             if verdict == Some(Verdict::HeadTooSlow) {
                 if let Some(parts) = connection.take().and_then(http1::UpgradeableConnection::into_parts) {
                     parts.io.inner().try_last_word(REQUEST_TIMEOUT);
                 }
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(None));
             }
-            let Some(connection) = &mut connection else { return Poll::Ready(Ok(())) };
+            if verdict.is_none() && watch.should_rest() {
+                return Poll::Ready(Ok(connection.take().and_then(http1::UpgradeableConnection::into_parts)));
+            }
+            let Some(connection) = &mut connection else { return Poll::Ready(Ok(None)) };
             match verdict {
-                Some(Verdict::Abort) => return Poll::Ready(Ok(())),
+                Some(Verdict::Abort) => return Poll::Ready(Ok(None)),
                 Some(_) => Pin::new(&mut *connection).graceful_shutdown(),
                 None => {}
             }
-            Pin::new(connection).poll(context)
+            Pin::new(connection).poll(context).map_ok(|()| None)
         })
         .await
     }
 }
 
 /// Polls a connection, and hands it each new verdict once.
-async fn drive(
+async fn drive<R>(
     watch: &ConnectionWatch,
-    mut poll: impl FnMut(&mut Context<'_>, Option<Verdict>) -> Poll<hyper::Result<()>>,
-) -> hyper::Result<()> {
+    mut poll: impl FnMut(&mut Context<'_>, Option<Verdict>) -> Poll<hyper::Result<R>>,
+) -> hyper::Result<R> {
     let mut told = None;
     std::future::poll_fn(|context| {
         let verdict = watch.verdict(context.waker());

@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::ConnectionWatch;
+use super::watch::ConnectionWatch;
 
 /// A head and its body up to this size are copied together and sent as one piece: the copy costs less than what the kernel
 /// does for a list of pieces. With TLS it is also one record.
@@ -27,12 +28,33 @@ pub(super) enum Transport {
 
 pub(super) struct Stream {
     transport: Transport,
+    /// Bytes that were read before the connection rested.
+    early: Option<Bytes>,
     watch: Arc<ConnectionWatch>,
 }
 
 impl Stream {
     pub(super) fn new(transport: Transport, watch: Arc<ConnectionWatch>) -> Self {
-        Self { transport, watch }
+        Self { transport, early: None, watch }
+    }
+
+    /// Gives back bytes that were read and not used.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.early = Some(bytes);
+        }
+    }
+
+    /// Waits until there is something to read. False when the client has left.
+    pub(super) async fn has_more(&self) -> bool {
+        if self.early.is_some() {
+            return true;
+        }
+        let stream = match &self.transport {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => stream.get_ref().0,
+        };
+        stream.peek(&mut [0]).await.is_ok_and(|seen| seen > 0)
     }
 
     /// Sends what fits into the socket's buffer at once; for a last word before closing.
@@ -59,6 +81,15 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(early) = &mut self.early {
+            let length = early.len().min(buffer.remaining());
+            buffer.put_slice(&early.split_to(length));
+            if early.is_empty() {
+                self.early = None;
+            }
+            self.watch.received();
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let result = ready!(on_transport!(self, poll_read, context, buffer));
         if buffer.filled().len() > before {
@@ -101,7 +132,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_transport!(self, poll_flush, context)
+        let result = on_transport!(self, poll_flush, context);
+        // What TLS has taken in may still wait here.
+        self.watch.sent(result.is_pending());
+        result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -10,10 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use covet_core::lifecycle::{Lifecycle, Phase};
 use futures_util::task::AtomicWaker;
 
 /// How often a worker looks at its connections.
 pub(super) const SWEEP_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a connection of HTTP/1.1 is idle before it puts its buffers away (see `connection.rs`). A client that comes back
+/// sooner finds them.
+const REST_AFTER: Duration = Duration::from_secs(5);
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +46,9 @@ pub(super) enum Verdict {
 
 /// One connection's notes. Written by the connection, read by the sweep of its worker.
 #[derive(Debug)]
-pub struct ConnectionWatch {
+pub(super) struct ConnectionWatch {
     now: Arc<CoarseTime>,
+    lifecycle: Lifecycle,
     opened_ms: u64,
     /// Own limit of age, with its random part; 0 for none.
     age_limit_ms: u64,
@@ -53,6 +59,8 @@ pub struct ConnectionWatch {
     requests: AtomicU32,
     has_heads: AtomicBool,
     close_after_response: AtomicBool,
+    /// Asked to put its buffers away.
+    rest: AtomicBool,
     verdict: AtomicU8,
     task: AtomicWaker,
 }
@@ -73,11 +81,12 @@ impl CoarseTime {
 }
 
 impl ConnectionWatch {
-    pub(super) fn new(now: Arc<CoarseTime>, max_age: Duration) -> Self {
+    pub(super) fn new(now: Arc<CoarseTime>, lifecycle: Lifecycle, max_age: Duration) -> Self {
         let age = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
         let opened_ms = now.get();
         Self {
             now,
+            lifecycle,
             opened_ms,
             // Connections opened together must not come back together.
             age_limit_ms: age - fastrand::u64(0..=age / 10),
@@ -87,19 +96,20 @@ impl ConnectionWatch {
             requests: AtomicU32::new(0),
             has_heads: AtomicBool::new(true),
             close_after_response: AtomicBool::new(false),
+            rest: AtomicBool::new(false),
             verdict: AtomicU8::new(0),
             task: AtomicWaker::new(),
         }
     }
 
     /// A request's head is complete.
-    pub(crate) fn request_started(&self) {
+    pub(super) fn request_started(&self) {
         self.requests.fetch_add(1, Relaxed);
         self.note(Doing::Request);
     }
 
     /// A response is out.
-    pub(crate) fn request_finished(&self) {
+    pub(super) fn request_finished(&self) {
         // HTTP/2 has several at once.
         if self.requests.fetch_sub(1, Relaxed) == 1 {
             self.note(Doing::Idle);
@@ -107,8 +117,23 @@ impl ConnectionWatch {
     }
 
     /// Whether the connection should end with this response.
-    pub(crate) fn should_close(&self) -> bool {
-        self.close_after_response.load(Relaxed)
+    pub(super) fn should_close(&self) -> bool {
+        self.close_after_response.load(Relaxed) || self.lifecycle.phase() >= Phase::Draining
+    }
+
+    /// Whether a response can say that it is the last, and a head can be too slow.
+    pub(super) fn is_http1(&self) -> bool {
+        self.has_heads.load(Relaxed)
+    }
+
+    /// Whether the connection should put its buffers away: it was asked to, and nothing has come since.
+    pub(super) fn should_rest(&self) -> bool {
+        self.rest.load(Relaxed) && self.doing.load(Relaxed) == Doing::Idle as u8
+    }
+
+    /// The connection has its buffers again, or never put them away.
+    pub(super) fn rested(&self) {
+        self.rest.store(false, Relaxed);
     }
 
     /// HTTP/2: bytes between requests are frames that keep the connection, not the beginning of a head.
@@ -147,6 +172,12 @@ impl ConnectionWatch {
             2 => Some(Verdict::HeadTooSlow),
             3 => Some(Verdict::Abort),
             _ => None,
+        }
+    }
+
+    fn ask_to_rest(&self) {
+        if self.has_heads.load(Relaxed) && !self.rest.swap(true, Relaxed) {
+            self.task.wake();
         }
     }
 
@@ -218,6 +249,7 @@ impl Watched {
                     swept.idle += 1;
                     watch.tell(Verdict::Finish);
                 }
+                doing if doing == Doing::Idle as u8 && blocked == 0 && passed(since, REST_AFTER) => watch.ask_to_rest(),
                 _ => {}
             }
             let old = watch.age_limit_ms != 0 && now.saturating_sub(watch.opened_ms) >= watch.age_limit_ms;
@@ -264,7 +296,7 @@ mod tests {
     fn connection(max_age: Duration) -> (Arc<CoarseTime>, Watched, Arc<ConnectionWatch>) {
         let now = Arc::<CoarseTime>::default();
         now.set(Duration::ZERO);
-        let watch = Arc::new(ConnectionWatch::new(Arc::clone(&now), max_age));
+        let watch = Arc::new(ConnectionWatch::new(Arc::clone(&now), Lifecycle::new(), max_age));
         let watched = Watched::default();
         watched.add(1, Arc::clone(&watch));
         (now, watched, watch)
@@ -299,6 +331,30 @@ mod tests {
         assert_eq!(watched.sweep(&now, LIMITS), Swept::default());
         now.set(Duration::from_secs(76));
         assert_eq!(watched.sweep(&now, LIMITS).idle, 1);
+    }
+
+    #[test]
+    fn an_idle_connection_rests_until_its_next_request() {
+        let (now, watched, watch) = connection(Duration::ZERO);
+        watch.request_started();
+        now.set(Duration::from_secs(6));
+        watched.sweep(&now, LIMITS);
+        assert!(!watch.should_rest(), "a request is in progress");
+        watch.request_finished();
+        watched.sweep(&now, LIMITS);
+        assert!(!watch.should_rest(), "idle since just now");
+        now.set(Duration::from_secs(12));
+        watched.sweep(&now, LIMITS);
+        assert!(watch.should_rest());
+        watch.received();
+        assert!(!watch.should_rest(), "bytes came first");
+        watch.rested();
+        watch.request_started();
+        watch.request_finished();
+        watch.sent(true);
+        now.set(Duration::from_secs(20));
+        watched.sweep(&now, LIMITS);
+        assert!(!watch.should_rest(), "the client has not taken in its answer");
     }
 
     #[test]

@@ -159,7 +159,11 @@ impl Worker {
         let _ = stream.set_nodelay(true);
 
         self.next_id += 1;
-        let watch = Arc::new(ConnectionWatch::new(Arc::clone(&self.now), self.parts.settings.max_connection_age));
+        let watch = Arc::new(ConnectionWatch::new(
+            Arc::clone(&self.now),
+            self.parts.lifecycle.clone(),
+            self.parts.settings.max_connection_age,
+        ));
         self.watched.add(self.next_id, Arc::clone(&watch));
         self.states.connections[self.index].fetch_add(1, Relaxed);
         let open = Open {

@@ -16,9 +16,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::Limited;
 
 use super::body::{Arrival, ArrivingBody, DepartingBody};
-use super::{Peer, Pipeline, compression};
+use super::{Pipeline, compression};
 use crate::error::ExceptionType;
-use crate::listener::ConnectionWatch;
 
 /// Nginx's code for a client that went away before its answer; it appears in the log and metrics, never on the wire.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -36,7 +35,6 @@ pub(super) struct Exchange {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) admitted: bool,
     scope: Arc<RequestScope>,
-    watch: Arc<ConnectionWatch>,
     started: Instant,
     started_unix_millis: u64,
     method: Method,
@@ -57,12 +55,10 @@ impl Exchange {
         pipeline: Arc<Pipeline>,
         request: &Request<B>,
         scope: Arc<RequestScope>,
-        peer: &Peer,
         arrived: &Arrived<'_>,
     ) -> Self {
         Self {
             admitted: false,
-            watch: Arc::clone(&peer.watch),
             started: arrived.at,
             started_unix_millis: arrived.unix_millis,
             method: request.method().clone(),
@@ -110,11 +106,6 @@ impl Exchange {
         }
         let headers = response.headers_mut();
         self.pipeline.security_headers.add(headers, self.scope.id().as_bytes(), self.https);
-        let is_http1 = self.version < Version::HTTP_2;
-        let leaving = self.watch.should_close() || self.pipeline.lifecycle.phase() >= Phase::Draining;
-        if is_http1 && leaving && status != StatusCode::SWITCHING_PROTOCOLS {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         match response.body().size_hint().exact() {
             Some(bytes) => {
                 self.finish(status, bytes);
@@ -146,7 +137,6 @@ impl Exchange {
         if self.admitted {
             self.pipeline.admission.leave();
         }
-        self.watch.request_finished();
         let duration = self.pipeline.clock.monotonic().duration_since(self.started);
         let request_bytes = self.arrival.as_ref().map_or(0, |arrival| arrival.bytes.load(Ordering::Relaxed));
         let route = self.route();
