@@ -56,7 +56,7 @@ pub fn cargo_binary(package: &str, binary: &str) -> Result<PathBuf> {
         directory = directory.parent().unwrap_or(directory);
     }
     let path = directory.join(binary);
-    if !is_fresh(&path) {
+    if !is_fresh(&path, &workspace()) {
         build(package, binary, directory)?;
     }
     Ok(path)
@@ -69,13 +69,11 @@ fn build(package: &str, binary: &str, directory: &Path) -> Result<()> {
     };
     let target = directory.parent().unwrap_or(directory);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // The package whose tests run, as cargo and nextest tell their children.
-    let workspace = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into());
     let mut command = Command::new(cargo);
     command
         .args(["build", "--package", package, "--bin", binary, "--profile", profile, "--target-dir"])
         .arg(target)
-        .current_dir(workspace);
+        .current_dir(workspace());
     let output = command.output().map_err(Error::io("run cargo"))?;
     if output.status.success() {
         return Ok(());
@@ -84,15 +82,24 @@ fn build(package: &str, binary: &str, directory: &Path) -> Result<()> {
     Err(Error::Command { command: format!("cargo build -p {package}"), status: output.status, output: text })
 }
 
-/// Whether the binary is there and no source that cargo lists for it is newer.
-fn is_fresh(binary: &Path) -> bool {
+/// The workspace whose tests run.
+fn workspace() -> PathBuf {
+    // The package whose tests run, as cargo and nextest tell their children.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from);
+    package.ancestors().find(|folder| folder.join("Cargo.lock").exists()).unwrap_or(&package).to_owned()
+}
+
+/// Whether the binary is there, made of this workspace (clones may share a target directory), and no source that cargo lists
+/// for it is newer.
+fn is_fresh(binary: &Path, workspace: &Path) -> bool {
     let Some(built) = modified(binary) else { return false };
     let Ok(list) = std::fs::read_to_string(binary.with_extension("d")) else { return false };
     let Some((_, sources)) = list.split_once(": ") else { return false };
     // Spaces inside a path are written `\ `.
     let sources = sources.trim().replace("\\ ", "\0");
-    let mut sources = sources.split(' ').map(|path| path.replace('\0', " "));
-    sources.all(|path| modified(Path::new(&path)).is_some_and(|changed| changed <= built))
+    let sources: Vec<_> = sources.split(' ').map(|path| PathBuf::from(path.replace('\0', " "))).collect();
+    let is_of_workspace = sources.iter().any(|path| path.is_relative() || path.starts_with(workspace));
+    is_of_workspace && sources.iter().all(|path| modified(path).is_some_and(|changed| changed <= built))
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
@@ -123,14 +130,16 @@ mod tests {
         let directory = crate::TempDir::new("program").unwrap();
         let source = directory.write("main.rs", "").unwrap();
         let binary = directory.write("service", "").unwrap();
-        assert!(!is_fresh(&binary), "no list of sources");
+        let (here, elsewhere) = (directory.path(), Path::new("/another/clone"));
+        assert!(!is_fresh(&binary, here), "no list of sources");
         directory.write("service.d", format!("{}: {}", binary.display(), source.display())).unwrap();
         let now = modified(&source).unwrap();
         let at =
             |path: &Path, time| std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
         at(&binary, now);
-        assert!(is_fresh(&binary));
+        assert!(is_fresh(&binary, here));
+        assert!(!is_fresh(&binary, elsewhere), "made of other sources");
         at(&source, now + std::time::Duration::from_secs(1));
-        assert!(!is_fresh(&binary));
+        assert!(!is_fresh(&binary, here));
     }
 }
