@@ -73,7 +73,8 @@ impl Accepted {
         let encrypted = tls.is_some();
         let (transport, is_http2) = match tls {
             Some(tls) => {
-                let handshake = tokio::time::timeout(handshake_timeout, tls.accept(stream));
+                // In a box of its own, which is gone when the handshake is over.
+                let handshake = Box::pin(tokio::time::timeout(handshake_timeout, tls.accept(stream)));
                 let Some(Ok(Ok(stream))) = unless_told(&watch, handshake).await else {
                     metrics.refused_tls.fetch_add(1, Relaxed);
                     return;
@@ -120,9 +121,19 @@ impl Protocols {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        if !is_http2 {
-            return self.speak_http1(io, service, watch).await;
+        match is_http2 {
+            true => Box::pin(self.speak_http2(io, service, watch)).await,
+            false => self.speak_http1(io, service, watch).await,
         }
+    }
+
+    async fn speak_http2<S, B>(&self, io: TokioIo<Stream>, service: S, watch: &ConnectionWatch) -> hyper::Result<()>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
         watch.has_no_heads();
         let mut connection = pin!(self.http2.serve_connection(io, service));
         drive(watch, |context, verdict| match verdict {
