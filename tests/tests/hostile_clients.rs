@@ -268,7 +268,7 @@ async fn a_response_is_not_held_back_by_slow_requests_behind_it() -> Result<()> 
 #[tokio::test]
 async fn http2_without_tls_serves_more_requests_at_once_than_it_allows_streams() -> Result<()> {
     let service = drill::builder()?.env("COVET_HTTP__HTTP2_MAX_STREAMS", "20").start().await?;
-    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build()?;
+    let client = covet_testkit::http_client().http2_prior_knowledge().build()?;
     let requests = (0..500).map(|number| client.post(service.url("/echo")).body(number.to_string()).send());
     for (number, response) in try_join_all(requests).await?.into_iter().enumerate() {
         assert_eq!((response.status().as_u16(), response.version()), (200, reqwest::Version::HTTP_2));

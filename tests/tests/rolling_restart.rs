@@ -53,7 +53,7 @@ async fn ten_rolling_restarts_under_load_fail_no_request() -> Result<()> {
     let shared = TempDir::new("replicas")?;
     let mut services = replicas(&shared).await?;
     let nginx = Nginx::in_front_of(services.iter().map(Service::port)).start().await?;
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = covet_testkit::http_client().build()?;
     let account = Account::register_at(client, nginx.url().to_owned(), "ada").await?;
 
     let authorization = format!("Authorization: Bearer {}", account.access_token);

@@ -208,7 +208,7 @@ async fn a_client_that_never_finishes_its_head_does_not_delay_the_end() -> Resul
 #[tokio::test]
 async fn http2_clients_finish_their_streams() -> Result<()> {
     let service = patient_service().await?;
-    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build()?;
+    let client = covet_testkit::http_client().http2_prior_knowledge().build()?;
     let slow = tokio::spawn(client.get(service.url("/slow?ms=2000")).send());
     wait_until_in_progress(&service, "/slow").await?;
     service.process()?.signal(Signal::SIGTERM)?;

@@ -19,6 +19,8 @@
 //! |---|---|
 //! | the service under test | [`Service`] |
 //! | a database, a cache, a proxy, a scraper | [`Postgres`], [`Redis`], [`Nginx`], [`Prometheus`] |
+//! | a receiver of traces | [`OtlpReceiver`] |
+//! | an HTTP client | [`http_client`] |
 //! | any other program | [`Process`], [`TempDir`], [`free_port`] |
 //! | "until it is so", with a deadline | [`wait_until`] |
 //!
@@ -30,7 +32,9 @@
 mod certificate;
 mod directory;
 mod error;
+mod http_client;
 mod nginx;
+mod otlp;
 mod port;
 mod postgres;
 mod process;
@@ -45,7 +49,9 @@ mod wait;
 pub use certificate::Certificate;
 pub use directory::TempDir;
 pub use error::{Error, Result};
+pub use http_client::http_client;
 pub use nginx::{Nginx, NginxBuilder};
+pub use otlp::{OtlpBehaviour, OtlpReceiver, ReceivedSpan, SpanKind};
 pub use port::free_port;
 pub use postgres::{Postgres, PostgresBuilder};
 pub use process::{Finished, Process, Signal, Stop};

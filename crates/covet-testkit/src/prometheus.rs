@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::server::Server;
-use crate::{Process, Result, Stop, TempDir, find_program, free_port};
+use crate::{Process, Result, Stop, TempDir, find_program, free_port, http_client};
 
 /// A Prometheus of its own on a free port, with an empty store.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Prometheus {
             .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let server = Server::new("prometheus", command, Stop::KILL);
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+        let client = http_client().timeout(Duration::from_secs(30)).build()?;
         let mut prometheus = Self { server, client, port, _directory: directory };
         let ready = format!("{}/-/ready", prometheus.url());
         let client = &prometheus.client;

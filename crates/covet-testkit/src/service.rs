@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use crate::{Error, Finished, Process, Result, Signal, Stop, TempDir, cargo_binary, free_port, wait_until};
+use crate::{
+    Error, Finished, Process, Result, Signal, Stop, TempDir, cargo_binary, free_port, http_client, wait_until,
+};
 
 /// How long a debug build may take to become ready on a busy machine.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
@@ -297,7 +299,7 @@ impl ServiceBuilder {
                 None => command.env_remove(name),
             };
         }
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+        let client = http_client().timeout(Duration::from_secs(30)).build()?;
         Ok(Service { command, client, port, operator_port, process: None, directory })
     }
 }

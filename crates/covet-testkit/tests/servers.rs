@@ -53,7 +53,7 @@ async fn nginx_stands_in_front_of_upstreams_and_reloads_without_a_restart() {
     let upstream = one_answer_server("first").await;
     let builder = Nginx::in_front_of([upstream]);
     let nginx = builder.start().await.unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = covet_testkit::http_client().build().unwrap();
     let get = async || client.get(nginx.url()).send().await.unwrap().text().await.unwrap();
     assert_eq!(get().await, "first");
 
@@ -66,7 +66,7 @@ async fn nginx_stands_in_front_of_upstreams_and_reloads_without_a_restart() {
     nginx.reload(&Nginx::in_front_of([second]).configuration(nginx.port())).await.unwrap();
     // A connection that is open stays with its old worker; a new client meets the new one.
     wait_until("the new configuration", SOON, async || {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = covet_testkit::http_client().build().unwrap();
         let body = client.get(nginx.url()).send().await.unwrap().text().await.unwrap();
         if body == "second" { Ok(()) } else { Err(body) }
     })
