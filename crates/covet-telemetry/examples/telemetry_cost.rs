@@ -19,7 +19,7 @@ use covet_core::settings::{Section, Sources};
 use covet_telemetry::logging::access::{self, AccessLine};
 use covet_telemetry::metrics::shard::{self, Cells};
 use covet_telemetry::metrics::{Registry, catalog, histogram::Durations};
-use covet_telemetry::settings::{LogSettings, MetricsSettings};
+use covet_telemetry::settings::{LogSettings, MetricsSettings, TraceSettings};
 use covet_telemetry::{Service, Telemetry};
 
 const ROUNDS: usize = 9;
@@ -30,9 +30,10 @@ fn main() {
     let file = format!("/proc/self/fd/{}", write_end.as_raw_fd());
     let log = [("LOG_FILE", file.as_str()), ("LOG_FORMAT", "json"), ("COVET_LOG__STDOUT", "false")];
     let log = LogSettings::load(Sources::of(log)).unwrap();
+    let traces = TraceSettings::defaults(Environment::Production);
     let clock = Clock::system();
     let service = Service { name: "covet", version: "1.0.0", environment: Environment::Production };
-    let telemetry = Telemetry::start(service, &log, &MetricsSettings::default(), &clock).unwrap();
+    let telemetry = Telemetry::start(service, &log, &MetricsSettings::default(), &traces, &clock).unwrap();
 
     let id = RequestId::generate(&clock);
     let line = AccessLine {

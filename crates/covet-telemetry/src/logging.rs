@@ -40,6 +40,9 @@ mod writer;
 pub use levels::Levels;
 pub use start::{LogError, LogLevels, Logging, init};
 
+pub(crate) use redact::{REDACTED, is_secret};
+pub(crate) use start::init_with_spans;
+
 /// Target of the access line.
 pub const API: &str = "covet::api";
 

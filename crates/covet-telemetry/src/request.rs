@@ -4,6 +4,7 @@
 //! The pipeline of `covet-http` makes one [`RequestScope`] a request and enters it around every poll, so it is
 //! there after any `.await`. A task spawned by a handler leaves it; [`carry`] takes it along.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::future::Future;
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use covet_core::ids::RequestId;
 
-use crate::traces::TraceContext;
+use crate::traces::{Extra, Recording, RequestTrace, SpanId, TraceContext, Value, below_request};
 
 /// What is known of a request while it is served.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct RequestScope {
     id: RequestId,
     client: IpAddr,
     trace: Option<TraceContext>,
+    trace_parent: Option<SpanId>,
+    trace_extra: Option<Box<Extra>>,
     /// Index of the matched route plus one; 0 until a route's handler is reached.
     route: AtomicU32,
     user: OnceLock<Box<str>>,
@@ -42,6 +45,8 @@ impl RequestScope {
             id,
             client,
             trace: None,
+            trace_parent: None,
+            trace_extra: None,
             route: AtomicU32::new(0),
             user: OnceLock::new(),
             database: Tally::default(),
@@ -49,10 +54,11 @@ impl RequestScope {
         }
     }
 
-    /// The same, as part of a trace: its span is the one that stands for this request.
+    /// The same, as part of a trace.
     #[must_use]
-    pub fn with_trace(mut self, trace: TraceContext) -> Self {
-        self.trace = Some(trace);
+    pub fn with_trace(mut self, trace: impl Into<RequestTrace>) -> Self {
+        let RequestTrace { context, parent, extra } = trace.into();
+        (self.trace, self.trace_parent, self.trace_extra) = (Some(context), parent, extra);
         self
     }
 
@@ -66,10 +72,32 @@ impl RequestScope {
         self.client
     }
 
-    /// The trace that the request is part of, and the span that stands for it. `None` when there is none: tracing is
+    /// The trace that the request is part of, and the span that stands for it. `None` when there is none: traces are
     /// off. The span that a line of code runs in may be one below: [`traces::current`](crate::traces::current).
     pub fn trace(&self) -> Option<TraceContext> {
         self.trace
+    }
+
+    /// The caller's span, if it told of one.
+    pub fn trace_parent(&self) -> Option<SpanId> {
+        self.trace_parent
+    }
+
+    pub(crate) fn trace_extra(&self) -> Option<&Extra> {
+        self.trace_extra.as_deref()
+    }
+
+    /// The request's span, if it is recorded.
+    pub(crate) fn recording(&self) -> Option<Recording> {
+        let tracer = self.trace_extra()?.tracer.as_ref()?;
+        Some(Recording::new(tracer.clone(), self.trace?))
+    }
+
+    /// Sets an attribute of the request's span, if it is recorded.
+    pub fn set_attribute(&self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
+        if let Some(extra) = self.trace_extra() {
+            extra.set_attribute(name.into(), value.into());
+        }
     }
 
     /// Who asks, once authentication has told.
@@ -159,7 +187,31 @@ pub fn enter<R>(scope: &mut Option<Arc<RequestScope>>, work: impl FnOnce() -> R)
     work()
 }
 
-/// Takes the current request along into a spawned task.
+/// The request at hand and the span in it, to take along to another thread.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    scope: Option<Arc<RequestScope>>,
+    span: Option<Recording>,
+}
+
+impl Surroundings {
+    /// Those of the code at hand.
+    #[must_use]
+    pub fn here() -> Self {
+        Self { scope: current_scope(), span: below_request() }
+    }
+
+    /// Runs `work` as if it were called there.
+    pub fn enter<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        let span = &self.span;
+        enter(&mut self.scope, || match span {
+            Some(span) => span.enter(work),
+            None => work(),
+        })
+    }
+}
+
+/// Takes the current request, and the span in it, along into a spawned task.
 ///
 /// ```no_run
 /// # async fn send_mail() {}
@@ -168,13 +220,13 @@ pub fn enter<R>(scope: &mut Option<Arc<RequestScope>>, work: impl FnOnce() -> R)
 /// # }
 /// ```
 pub fn carry<F: Future>(work: F) -> Carried<F> {
-    Carried { scope: current_scope(), work: Box::pin(work) }
+    Carried { surroundings: Surroundings::here(), work: Box::pin(work) }
 }
 
 /// See [`carry`].
 #[derive(Debug)]
 pub struct Carried<F> {
-    scope: Option<Arc<RequestScope>>,
+    surroundings: Surroundings,
     work: Pin<Box<F>>,
 }
 
@@ -183,7 +235,7 @@ impl<F: Future> Future for Carried<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.get_mut();
-        enter(&mut this.scope, || this.work.as_mut().poll(context))
+        this.surroundings.enter(|| this.work.as_mut().poll(context))
     }
 }
 

@@ -1,9 +1,15 @@
-//! What an operator can set about logs, metrics and the thresholds of the machine's health.
+//! What an operator can set about logs, metrics, traces and the thresholds of the machine's health.
+
+mod otel;
+mod traces;
 
 use std::path::PathBuf;
 
 use covet_core::environment::Environment;
 use covet_core::settings::{ByteSize, Invalid, SettingValue, Settings};
+
+pub use otel::{Headers, KeyValues, Milliseconds};
+pub use traces::{Compression, Exporter, Propagation, Propagator, Protocol, SamplerChoice, Target, TraceSettings};
 
 use crate::logging::Levels;
 

@@ -7,8 +7,9 @@ use covet_core::environment::Environment;
 
 use crate::logging::{self, LogError, Logging};
 use crate::metrics::{RecorderInstalled, Registry};
-use crate::settings::{LogSettings, MetricsSettings};
+use crate::settings::{LogSettings, MetricsSettings, TraceSettings};
 use crate::system::{AboutCollector, SystemCollector};
+use crate::traces::{Export, TraceError, Traces};
 
 /// Which service this is.
 #[derive(Debug, Clone, Copy)]
@@ -21,13 +22,17 @@ pub struct Service<'a> {
     pub environment: Environment,
 }
 
-/// Metrics and logging of a process. Dropping it ends logging.
+/// Metrics, logging and traces of a process. Dropping it ends logging.
 #[derive(Debug)]
 pub struct Telemetry {
     /// All metrics; behind the `metrics` macros too.
     pub registry: Registry,
     /// The log.
     pub logging: Logging,
+    /// What is done about traces.
+    pub traces: Traces,
+    /// Sends spans; `None` when traces are off.
+    pub export: Option<Export>,
 }
 
 /// Why telemetry could not start.
@@ -39,27 +44,37 @@ pub enum StartError {
     /// The metrics facade is taken.
     #[error(transparent)]
     Metrics(#[from] RecorderInstalled),
+    /// Spans cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TraceError),
 }
 
 impl Telemetry {
-    /// Starts logging, puts the registry behind the `metrics` macros, and registers the collectors of machine,
-    /// process, service and log. Once a process.
+    /// Starts logging and sending traces, puts the registry behind the `metrics` macros, and registers the collectors
+    /// of machine, process, service and log. Once a process.
     ///
     /// # Errors
-    /// When the log file cannot be written, or something else in the process logs or records metrics already.
+    /// When the log file cannot be written, something else in the process logs or records metrics already, or spans
+    /// cannot be sent with these settings.
     pub fn start(
         service: Service<'_>,
         log: &LogSettings,
         metrics: &MetricsSettings,
+        traces: &TraceSettings,
         clock: &Clock,
     ) -> Result<Self, StartError> {
-        let logging = logging::init(log, service.name, clock.clone())?;
+        let (export, tracer) = Export::start(traces, service, clock)?.unzip();
+        let spans = tracer.clone().map(|tracer| (tracer, traces.spans.clone()));
+        let logging = logging::init_with_spans(log, service.name, clock.clone(), spans)?;
         let registry = Registry::with_settings(metrics);
         registry.install_recorder()?;
         registry.register(Arc::new(SystemCollector::new()));
         let Service { name, version, environment } = service;
         registry.register(Arc::new(AboutCollector::new(name, version, environment, clock.clone())));
         logging.register_metrics(&registry);
-        Ok(Self { registry, logging })
+        if let Some(export) = &export {
+            export.register_metrics(&registry);
+        }
+        Ok(Self { registry, logging, traces: Traces::new(traces, tracer), export })
     }
 }

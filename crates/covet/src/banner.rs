@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use covet_core::settings::{Loaded, Provenance};
 use covet_data::settings::DatabaseSettings;
 use covet_http::settings::{HttpSettings, OperatorSettings};
-use covet_telemetry::settings::{LogFormat, LogSettings};
+use covet_telemetry::settings::{LogFormat, LogSettings, TraceSettings};
 
 use crate::App;
 use crate::command::say;
@@ -65,6 +65,10 @@ fn lines(app: &App, loaded: &Loaded, api: bool) -> Vec<Line> {
     });
     lines.push(line("cache", "none".to_owned(), "this service uses none".to_owned()));
     lines.push(line("storage", "none".to_owned(), "this service takes no uploads".to_owned()));
+    lines.push(match loaded.get::<TraceSettings>().target() {
+        Some(target) => line("traces", target.url.to_string(), "an OTEL_EXPORTER_OTLP endpoint is set".to_owned()),
+        None => line("traces", "none".to_owned(), "OTEL_EXPORTER_OTLP_ENDPOINT is not set".to_owned()),
+    });
     for setting in loaded.effective().settings {
         if let Provenance::Generated { .. } = setting.provenance {
             lines.push(line("secret", setting.variable, setting.provenance.to_string()));

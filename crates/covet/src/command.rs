@@ -157,6 +157,7 @@ impl App {
         loader.section::<covet_telemetry::settings::HealthThresholds>();
         loader.section::<covet_telemetry::settings::LogSettings>();
         loader.section::<covet_telemetry::settings::MetricsSettings>();
+        loader.section::<covet_telemetry::settings::TraceSettings>();
         if self.database {
             loader.section::<covet_data::settings::DatabaseSettings>();
             loader.section::<crate::settings::MigrationSettings>();

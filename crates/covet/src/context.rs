@@ -10,6 +10,7 @@ use covet_core::lifecycle::Lifecycle;
 use covet_core::settings::{Loaded, Section};
 use covet_data::Db;
 use covet_telemetry::metrics;
+use covet_telemetry::traces::Traces;
 
 /// Everything a handler can reach. Cheap to clone; all clones are the same.
 ///
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) health: health::Registry,
     pub(crate) metrics: metrics::Registry,
+    pub(crate) traces: Traces,
     pub(crate) db: Option<Db>,
 }
 
@@ -107,6 +109,12 @@ impl Context {
     #[must_use]
     pub fn metrics(&self) -> &metrics::Registry {
         &self.inner.metrics
+    }
+
+    /// What is done about traces, for calls of other services that have to hand on the trace: [`Traces::hand_on`].
+    #[must_use]
+    pub fn traces(&self) -> &Traces {
+        &self.inner.traces
     }
 
     pub(crate) fn started(&self) -> Instant {

@@ -9,6 +9,7 @@ mod start;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use covet_core::lifecycle::Phase;
 use covet_core::settings::Loaded;
@@ -53,7 +54,7 @@ async fn run(app: App, loaded: Loaded, api: bool) -> ExitCode {
         Ok(serving) => shutdown::when_told(started, serving, signals).await,
         Err(error) => {
             let code = could_not(&format!("{name} cannot start"), &error);
-            started.close().await;
+            started.close(Duration::ZERO).await;
             code
         }
     }

@@ -40,7 +40,7 @@ impl Levels {
     }
 
     /// The most verbose level that any logger has.
-    pub(super) fn most_verbose(&self) -> LevelFilter {
+    pub(crate) fn most_verbose(&self) -> LevelFilter {
         self.loggers.iter().map(|(_, level)| *level).fold(self.default, LevelFilter::max)
     }
 }

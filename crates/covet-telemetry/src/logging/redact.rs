@@ -1,13 +1,13 @@
 //! Which fields are never written out, whoever logs them.
 
 /// What is written in place of the value.
-pub(super) const REDACTED: &str = "[redacted]";
+pub(crate) const REDACTED: &str = "[redacted]";
 
 const SECRETS: [&str; 9] =
     ["password", "passwd", "passphrase", "secret", "token", "authorization", "cookie", "api_key", "private_key"];
 
 /// True for `password`, `refresh_token`, `x-api-key`; not for `token_type`.
-pub(super) fn is_secret(field: &str) -> bool {
+pub(crate) fn is_secret(field: &str) -> bool {
     SECRETS.iter().any(|secret| {
         let tail = field.len().checked_sub(secret.len()).and_then(|start| field.as_bytes().get(start..));
         tail.is_some_and(|tail| {

@@ -22,6 +22,7 @@ use super::stdout::Stdout;
 use super::writer::{self, Sink, Writer};
 use crate::metrics::Registry;
 use crate::settings::{LogFormat, LogSettings};
+use crate::traces::{SpanLayer, Tracer};
 
 /// How long dropping [`Logging`] may take.
 const DROP_LIMIT: Duration = Duration::from_secs(2);
@@ -71,9 +72,25 @@ pub struct LogLevels {
 /// # Errors
 /// When the log file cannot be written, or something else in the process logs already.
 pub fn init(settings: &LogSettings, service: &str, clock: Clock) -> Result<Logging, LogError> {
+    init_with_spans(settings, service, clock, None)
+}
+
+/// [`init`], and spans of these levels are recorded.
+pub(crate) fn init_with_spans(
+    settings: &LogSettings,
+    service: &str,
+    clock: Clock,
+    spans: Option<(Tracer, Levels)>,
+) -> Result<Logging, LogError> {
     let logging = Logging::start(settings, service, clock)?;
-    let subscriber = Spans::default().with(logging.layer());
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyInstalled)?;
+    let installed = match spans {
+        Some((tracer, levels)) => {
+            let layer = SpanLayer::new(tracer, levels, logging.log_layer(), logging.levels.current.clone());
+            tracing::subscriber::set_global_default(Spans::default().with(layer))
+        }
+        None => tracing::subscriber::set_global_default(Spans::default().with(logging.layer())),
+    };
+    installed.map_err(|_| LogError::AlreadyInstalled)?;
     logging.install_access_log();
     bridge::install(Arc::clone(&logging.shared), logging.levels.current.clone());
     Ok(logging)
@@ -109,7 +126,11 @@ impl Logging {
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        LogLayer { shared: Arc::clone(&self.shared) }.with_filter(self.levels.current.clone())
+        self.log_layer().with_filter(self.levels.current.clone())
+    }
+
+    fn log_layer(&self) -> LogLayer {
+        LogLayer { shared: Arc::clone(&self.shared) }
     }
 
     /// Makes [`access::write`] write here, unless it already writes elsewhere.

@@ -44,6 +44,17 @@ macro_rules! ids {
                 (bytes != [0; $bytes]).then_some(Self(bytes))
             }
 
+            /// A new id: unique, but no secret.
+            #[must_use]
+            pub fn random() -> Self {
+                let mut bytes = [0; $bytes];
+                for word in bytes.as_chunks_mut::<8>().0 {
+                    // Not zero, so that the id is none either.
+                    *word = fastrand::u64(1..).to_ne_bytes();
+                }
+                Self(bytes)
+            }
+
             /// The bytes.
             #[must_use]
             pub fn bytes(self) -> [u8; $bytes] {

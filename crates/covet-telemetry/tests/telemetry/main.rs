@@ -9,6 +9,7 @@ mod scrape;
 mod settings;
 mod start;
 mod system;
+mod traces;
 
 /// The value of the one sample that is written so, `None` when there is none.
 #[track_caller]

@@ -12,7 +12,7 @@ use covet_core::environment::Environment;
 use covet_core::ids::RequestId;
 use covet_core::settings::{Section, Sources};
 use covet_telemetry::logging::access::{self, AccessLine};
-use covet_telemetry::settings::{LogSettings, MetricsSettings};
+use covet_telemetry::settings::{LogSettings, MetricsSettings, TraceSettings};
 use covet_telemetry::{Service, Telemetry};
 use serde_json::Value;
 
@@ -63,7 +63,9 @@ fn metrics_events_and_access_lines_of_a_process_end_where_they_should() {
         ("COVET_LOG__BUFFER", "64MiB"),
     ]));
     let service = Service { name: "covet", version: "1.0.0", environment: Environment::Staging };
-    let start = || Telemetry::start(service, settings.as_ref().unwrap(), &MetricsSettings::default(), &Clock::system());
+    let traces = TraceSettings::defaults(Environment::Staging);
+    let (metrics, clock) = (MetricsSettings::default(), Clock::system());
+    let start = || Telemetry::start(service, settings.as_ref().unwrap(), &metrics, &traces, &clock);
     assert!(!access::enabled());
     let telemetry = start().unwrap();
     assert!(access::enabled());

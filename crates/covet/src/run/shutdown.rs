@@ -1,7 +1,7 @@
 //! The end: from the signal to the exit code.
 //!
 //! `not ready → keep serving for the delay → stop accepting → WebSockets 1001 → in-flight work until the deadline →
-//! close the pools → flush the log → exit`. A second signal, or the deadline, ends it at once with code 1 and says what
+//! close the pools → send the last spans → flush the log → exit`. A second signal, or the deadline, ends it at once with code 1 and says what
 //! was still running.
 
 use std::process::ExitCode;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use covet_core::lifecycle::Phase;
 use covet_http::listener::Serving;
+use covet_telemetry::settings::TraceSettings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::start::{LOG_FLUSH, Started};
@@ -52,31 +53,33 @@ pub(super) async fn when_told(started: Started, serving: Option<Serving>, mut si
     let drained = async {
         tokio::time::sleep(settings.readiness_delay).await;
         lifecycle.advance(Phase::Stopping);
+        let clock = started.context.clock();
+        let began = clock.monotonic();
         let finished = async {
             if let Some(serving) = serving {
                 serving.stopped().await;
             }
             lifecycle.finished().await;
         };
-        tokio::time::timeout(settings.deadline, finished).await.is_ok()
+        let in_time = tokio::time::timeout(settings.deadline, finished).await.is_ok();
+        in_time.then(|| settings.deadline.saturating_sub(clock.monotonic().duration_since(began)))
     };
-    let why = tokio::select! {
-        drained = drained => match drained {
-            true => None,
-            false => Some("the shutdown deadline has passed"),
-        },
+    let left = tokio::select! {
+        left = drained => left.ok_or("the shutdown deadline has passed"),
         second = signals.next() => {
             tracing::warn!(signal = second, "second signal");
-            Some("a second signal came")
+            Err("a second signal came")
         }
     };
-    match why {
-        None => {
+    match left {
+        Ok(left) => {
             tracing::info!("stopped");
-            started.close().await;
+            let traces = started.context.settings::<TraceSettings>();
+            let spans_within = traces.flush_timeout.min(left);
+            started.close(spans_within).await;
             ExitCode::SUCCESS
         }
-        Some(why) => {
+        Err(why) => {
             let requests = metrics.map(|metrics| metrics.in_progress()).unwrap_or_default();
             cut(started, requests, why).await
         }
@@ -90,7 +93,7 @@ async fn cut(started: Started, requests: Vec<String>, why: &'static str) -> Exit
     still_running.extend(lifecycle.still_running());
     lifecycle.advance(Phase::Cut);
     tracing::error!(still_running = still_running.join(", "), "stopped before everything had finished: {why}");
-    tokio::time::sleep(LAST_WORDS).await;
+    tokio::join!(tokio::time::sleep(LAST_WORDS), started.send_spans(LAST_WORDS));
     started.telemetry.logging.shutdown(LOG_FLUSH);
     exit_now()
 }

@@ -13,8 +13,9 @@ use covet_data::migrate::Migrator;
 use covet_data::settings::DatabaseSettings;
 use covet_data::{DatabaseCheck, DatabaseCollector, Db, Migrations};
 use covet_http::pipeline::install_panic_hook;
-use covet_telemetry::settings::{HealthThresholds, LogSettings, MetricsSettings};
+use covet_telemetry::settings::{HealthThresholds, LogSettings, MetricsSettings, TraceSettings};
 use covet_telemetry::system::checks::{DiskSpace, Memory};
+use covet_telemetry::traces::Traces;
 use covet_telemetry::{Service, Telemetry};
 
 use crate::App;
@@ -65,12 +66,25 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// Closes the pools, then the log.
-    pub(super) async fn close(self) {
+    /// Closes the pools, sends the last spans, at most for `spans_within`, and closes the log.
+    pub(super) async fn close(self, spans_within: Duration) {
         if let Some(db) = self.context.database() {
             db.close().await;
         }
+        self.send_spans(spans_within).await;
         self.telemetry.logging.shutdown(LOG_FLUSH);
+    }
+
+    /// Sends the spans that wait, at most for `within`.
+    pub(super) async fn send_spans(&self, within: Duration) {
+        let Some(export) = &self.telemetry.export else { return };
+        if !export.shutdown(within).await {
+            tracing::warn!(
+                endpoint = %export.target().url,
+                waited_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+                "the last spans could not be sent in time and are lost"
+            );
+        }
     }
 }
 
@@ -82,7 +96,8 @@ pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartErr
     let clock = Clock::system();
     let started = clock.monotonic();
     let service = Service { name: app.name, version: app.version, environment: loaded.environment() };
-    let telemetry = Telemetry::start(service, loaded.get::<LogSettings>(), loaded.get::<MetricsSettings>(), &clock)?;
+    let (log, metrics) = (loaded.get::<LogSettings>(), loaded.get::<MetricsSettings>());
+    let telemetry = Telemetry::start(service, log, metrics, loaded.get::<TraceSettings>(), &clock)?;
     install_panic_hook();
     raise_descriptor_limit();
 
@@ -105,6 +120,7 @@ pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartErr
         lifecycle: Lifecycle::new(),
         health,
         metrics: telemetry.registry.clone(),
+        traces: telemetry.traces.clone(),
         db,
     });
     Ok(Started { context, telemetry })
@@ -175,6 +191,7 @@ pub(super) async fn context_to_look_at(
         clock,
         lifecycle: Lifecycle::new(),
         metrics: covet_telemetry::metrics::Registry::new(),
+        traces: Traces::off(),
         db,
     });
     Ok((context, directory))
