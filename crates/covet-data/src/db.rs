@@ -6,6 +6,7 @@ use covet_core::clock::Clock;
 
 use crate::query::{Reader, Writer};
 use crate::settings::DatabaseSettings;
+use crate::spans::System;
 use crate::sqlite::Sqlite;
 use crate::statement::{Statement, Statements};
 use crate::transaction::Transaction;
@@ -73,7 +74,7 @@ impl Db {
     pub async fn connect(settings: &DatabaseSettings, clock: Clock) -> Result<Self> {
         let inner = Inner {
             sqlite: Sqlite::open(settings, clock.clone()).await?,
-            statements: Arc::new(Statements::new(settings.slow_query)),
+            statements: Arc::new(Statements::new(settings.slow_query, System::of(&settings.url))),
             settings: settings.clone(),
             clock,
         };

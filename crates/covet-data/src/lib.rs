@@ -25,6 +25,7 @@ pub mod migrate;
 mod param;
 mod query;
 pub mod settings;
+mod spans;
 mod sqlite;
 mod statement;
 mod stream;

@@ -52,7 +52,7 @@ impl Writer<'_> {
 
 impl Transaction {
     async fn run<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
-        self.handle.fetch::<F>(self.statements.get(sql), params).await
+        self.span.within(self.handle.fetch::<F>(self.statements.get(sql), params)).await
     }
 }
 

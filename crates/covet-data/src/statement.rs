@@ -20,6 +20,7 @@ use covet_telemetry::request;
 
 use crate::Error;
 use crate::instruments::{Instruments, InstrumentsCache};
+use crate::spans::{self, System, Texts};
 
 /// Distinct texts remembered. A program has some hundred; text with values pasted in has no end.
 const REMEMBERED: usize = 2_048;
@@ -35,6 +36,10 @@ pub(crate) struct Statement {
     pub(crate) bindings: OnceLock<Box<[usize]>>,
     /// The last run took so little that handing it to another thread would cost more.
     quick: AtomicBool,
+    table: Option<Box<str>>,
+    pub(crate) system: System,
+    /// What its spans say.
+    pub(crate) texts: Texts,
     instruments: Arc<Instruments>,
 }
 
@@ -42,6 +47,7 @@ impl Statement {
     /// Counts a run, for the request at hand too, and logs it if it was slow.
     pub(crate) fn ran(&self, took: Duration, outcome: Result<u64, &Error>) {
         request::current(|scope| scope.database().add(took));
+        spans::statement_ran(self, took, outcome);
         if self.instruments.record(took, outcome) {
             tracing::warn!(
                 operation = self.operation.label(),
@@ -51,6 +57,11 @@ impl Statement {
                 "slow query"
             );
         }
+    }
+
+    /// The table, if one can be told.
+    pub(crate) fn table(&self) -> Option<&str> {
+        self.table.as_deref()
     }
 
     pub(crate) fn is_quick(&self) -> bool {
@@ -70,11 +81,17 @@ impl Statement {
 pub(crate) struct Statements {
     known: RwLock<HashMap<Arc<str>, Arc<Statement>, Hashing>>,
     instruments: InstrumentsCache,
+    system: System,
 }
 
 impl Statements {
-    pub(crate) fn new(slow_query: Duration) -> Self {
-        Self { known: RwLock::default(), instruments: InstrumentsCache::new(slow_query) }
+    pub(crate) fn new(slow_query: Duration, system: System) -> Self {
+        Self { known: RwLock::default(), instruments: InstrumentsCache::new(slow_query), system }
+    }
+
+    /// The database they are for.
+    pub(crate) fn system(&self) -> &System {
+        &self.system
     }
 
     /// What is known of this text.
@@ -98,6 +115,9 @@ impl Statements {
             bindings: OnceLock::new(),
             quick: AtomicBool::new(false),
             instruments: self.instruments.get(operation, table.as_deref()),
+            table: table.map(Into::into),
+            system: self.system.clone(),
+            texts: Texts::default(),
         });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
@@ -144,18 +164,24 @@ impl std::hash::Hasher for Fnv {
 
 #[cfg(test)]
 mod tests {
+    use covet_core::settings::{ConnectionUrl, Value as _};
+
     use super::*;
+
+    fn sqlite() -> System {
+        System::of(&ConnectionUrl::parse("sqlite://x.db").unwrap())
+    }
 
     #[test]
     fn a_text_is_met_once() {
-        let statements = Statements::new(Duration::from_secs(1));
+        let statements = Statements::new(Duration::from_secs(1), sqlite());
         assert!(Arc::ptr_eq(&statements.get("SELECT 1"), &statements.get("SELECT 1")));
         assert_ne!(statements.get("SELECT 1").id, statements.get("SELECT 2").id);
     }
 
     #[test]
     fn text_without_end_is_forgotten_again() {
-        let statements = Statements::new(Duration::from_secs(1));
+        let statements = Statements::new(Duration::from_secs(1), sqlite());
         for n in 0..2 * REMEMBERED + 1 {
             statements.get(&format!("SELECT {n}"));
         }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Result;
+use crate::spans::TransactionSpan;
 use crate::sqlite::Handle;
 use crate::statement::Statements;
 
@@ -33,6 +34,7 @@ pub(crate) type Hook = Box<dyn FnOnce() + Send>;
 pub struct Transaction {
     pub(crate) handle: Handle,
     pub(crate) statements: Arc<Statements>,
+    pub(crate) span: TransactionSpan,
     hooks: Mutex<Vec<Hook>>,
 }
 
@@ -44,7 +46,8 @@ impl std::fmt::Debug for Transaction {
 
 impl Transaction {
     pub(crate) fn new(handle: Handle, statements: Arc<Statements>) -> Self {
-        Self { handle, statements, hooks: Mutex::default() }
+        let span = TransactionSpan::begin(statements.system());
+        Self { handle, statements, span, hooks: Mutex::default() }
     }
 
     /// Calls `hook` after the commit, and only then; hooks run in the order they were given. They run even if the
@@ -62,7 +65,9 @@ impl Transaction {
     /// too long. Everything was rolled back then.
     pub async fn commit(self) -> Result<()> {
         let hooks = self.hooks.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.handle.commit(hooks).await
+        let outcome = self.handle.commit(hooks).await;
+        self.span.committed(outcome.as_ref().err());
+        outcome
     }
 
     /// Undoes everything, and waits until that is done.

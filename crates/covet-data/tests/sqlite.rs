@@ -14,6 +14,7 @@ mod sqlite {
     mod migrations;
     mod parameters;
     mod request_scope;
+    mod spans;
     mod streams;
     mod transactions;
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use covet_telemetry::request::{self, RequestScope};
+use covet_telemetry::request::Surroundings;
 use tokio::sync::{Notify, oneshot};
 
 use crate::Error;
@@ -85,8 +85,8 @@ pub(super) trait Work<C>: Send {
 pub(super) struct Task<F, T, E> {
     ticket: Arc<Ticket>,
     reply: oneshot::Sender<Result<T, E>>,
-    /// The request that the work is done for, so that the thread counts and logs for it.
-    scope: Option<Arc<RequestScope>>,
+    /// The request and span that the work is done for, so that the thread counts, logs and records for them.
+    surroundings: Surroundings,
     work: Option<F>,
     outcome: Option<Result<T, E>>,
 }
@@ -103,8 +103,8 @@ impl<F, T, E> Task<F, T, E> {
         let ticket = Arc::new(Ticket::default());
         let (reply, answer) = oneshot::channel();
         let pending = Pending { hold: Hold::new(&ticket), answer };
-        let scope = request::current_scope();
-        (Box::new(Self { ticket, reply, scope, work: Some(work), outcome: None }), pending)
+        let surroundings = Surroundings::here();
+        (Box::new(Self { ticket, reply, surroundings, work: Some(work), outcome: None }), pending)
     }
 }
 
@@ -118,7 +118,7 @@ where
         let Some(work) = self.work.take().filter(|_| self.ticket.start()) else { return };
         // The connection is whole after a panic: unwinding resets the statement, and the writer rolls back.
         let work = AssertUnwindSafe(|| work(on, &self.ticket));
-        let outcome = request::enter(&mut self.scope, || catch_unwind(work));
+        let outcome = self.surroundings.enter(|| catch_unwind(work));
         self.outcome = Some(outcome.unwrap_or_else(|_| Err(Error::Panicked.into())));
     }
 
