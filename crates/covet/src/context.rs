@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use covet_client::Client;
 use covet_core::clock::Clock;
 use covet_core::environment::Environment;
 use covet_core::health;
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) health: health::Registry,
     pub(crate) metrics: metrics::Registry,
     pub(crate) traces: Traces,
+    pub(crate) client: Client,
     pub(crate) db: Option<Db>,
 }
 
@@ -111,7 +113,23 @@ impl Context {
         &self.inner.metrics
     }
 
-    /// What is done about traces, for calls of other services that have to hand on the trace: [`Traces::hand_on`].
+    /// Calls other services: with the trace and id of the request at hand, a deadline, retries within a budget.
+    ///
+    /// ```no_run
+    /// use covet::prelude::*;
+    ///
+    /// async fn stock(State(context): State<Context>, Path(id): Path<u64>) -> Result<Json<u32>, Error> {
+    ///     let url = format!("https://stock.internal/items/{id}/pieces");
+    ///     let answer = context.client().get(url).template("/items/{id}/pieces").send().await?;
+    ///     Ok(Json(answer.error_for_status()?.json().await?))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// What is done about traces, for calls that go another way than [`client`](Self::client): [`Traces::hand_on`].
     #[must_use]
     pub fn traces(&self) -> &Traces {
         &self.inner.traces

@@ -19,6 +19,7 @@
 //! | what handlers reach | [`Context`] |
 //! | routes, extractors, errors | [`Router`], [`routing`], [`Json`], [`Error`] |
 //! | rows | [`data`] |
+//! | to call other services | [`client`], [`Context::client`] |
 //! | settings of your own | [`settings`] |
 //! | passwords and tokens | [`identity`] |
 //! | WebSockets | [`ws`] |
@@ -41,6 +42,7 @@ use std::process::ExitCode;
 
 pub use app::App;
 pub use context::Context;
+pub use covet_client as client;
 pub use covet_core::{clock, environment, health, ids, lifecycle, problem, secret};
 pub use covet_data as data;
 pub use covet_data::{Db, migrations};

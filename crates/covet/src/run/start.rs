@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use covet_client::settings::ClientSettings;
+use covet_client::{Client, ClientParts};
 use covet_core::clock::Clock;
 use covet_core::health::{Criticality, HealthSettings, Registry as HealthRegistry};
 use covet_core::lifecycle::Lifecycle;
@@ -109,21 +111,34 @@ pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartErr
     if let Some(db) = &db {
         telemetry.registry.register(Arc::new(DatabaseCollector::new(db.clone())));
     }
+    Client::declare_metrics(&telemetry.registry);
     let health = HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone());
     register_checks(app, &loaded, &health, db.as_ref());
     let context = Context::new(Inner {
         name: app.name,
         version: app.version,
+        client: client(app, &loaded, &telemetry.traces, &clock),
+        traces: telemetry.traces.clone(),
         settings: Arc::new(loaded),
         clock,
         started,
         lifecycle: Lifecycle::new(),
         health,
         metrics: telemetry.registry.clone(),
-        traces: telemetry.traces.clone(),
         db,
     });
     Ok(Started { context, telemetry })
+}
+
+/// Who calls other services.
+fn client(app: &App, loaded: &Loaded, traces: &Traces, clock: &Clock) -> Client {
+    Client::new(ClientParts {
+        settings: loaded.get::<ClientSettings>(),
+        environment: loaded.environment(),
+        user_agent: format!("{}/{}", app.name, app.version),
+        traces: traces.clone(),
+        clock: clock.clone(),
+    })
 }
 
 async fn bring_up_to_date(
@@ -186,12 +201,13 @@ pub(super) async fn context_to_look_at(
         name: app.name,
         version: app.version,
         health: HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone()),
+        client: client(app, &loaded, &Traces::off(), &clock),
+        traces: Traces::off(),
         settings: Arc::new(loaded),
         started: clock.monotonic(),
         clock,
         lifecycle: Lifecycle::new(),
         metrics: covet_telemetry::metrics::Registry::new(),
-        traces: Traces::off(),
         db,
     });
     Ok((context, directory))

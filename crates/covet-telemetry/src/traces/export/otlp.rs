@@ -13,7 +13,7 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanExporter as _;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use super::{LastError, TraceError};
@@ -41,7 +41,7 @@ pub(super) fn exporter(
 type Built = Result<SpanExporter, Box<dyn Error + Send + Sync>>;
 
 fn http(target: &Target, limit: Duration, headers: Option<&Headers>, gzip: bool, last_error: &LastError) -> Built {
-    let client = Client { http: client(limit)?, last_error: last_error.clone() };
+    let client = Client { http: client(target, limit)?, last_error: last_error.clone() };
     let headers: HashMap<_, _> =
         headers.iter().flat_map(|all| all.iter()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let mut builder = SpanExporter::builder()
@@ -86,13 +86,16 @@ fn grpc(_: &Target, _: Duration, _: Option<&Headers>, _: bool) -> Built {
     Err("this program was built without the feature \"otlp-grpc\"".into())
 }
 
-/// The certificates are those that the system trusts. Nothing is taken from the environment.
-fn client(limit: Duration) -> Result<reqwest::Client, Box<dyn Error + Send + Sync>> {
+/// The certificates are those that the system trusts; they are read only where they are needed. Nothing is taken from
+/// the environment.
+fn client(target: &Target, limit: Duration) -> Result<reqwest::Client, Box<dyn Error + Send + Sync>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_platform_verifier()?
-        .with_no_client_auth();
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let tls = match target.url.scheme() {
+        "https" => tls.with_platform_verifier()?,
+        _ => tls.with_root_certificates(RootCertStore::empty()),
+    };
+    let tls = tls.with_no_client_auth();
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .no_proxy()
