@@ -1,8 +1,8 @@
 //! What happens to every request, in one visible order, compiled into one function.
 //!
 //! ```text
-//! request ─ id ─ client address ─ scope ─ admission ─ body limit ─ CORS preflight ─ routes ─┐
-//! response ─ access line, metrics ─ compression ─ CORS ─ security headers ─ timeout, panic ─┘
+//! request ─ id ─ client address ─ trace ─ scope ─ admission ─ body limit ─ CORS preflight ─ routes ─┐
+//! response ─ access line, span, metrics ─ compression ─ CORS ─ security headers ─ timeout, panic ───┘
 //! ```
 //!
 //! Each concern is a small file below; this one and [`exchange`](self) call them. User layers stand either before the
@@ -32,6 +32,7 @@ use covet_core::clock::Clock;
 use covet_core::ids::RequestId;
 use covet_core::lifecycle::Lifecycle;
 use covet_telemetry::request::{self, RequestScope};
+use covet_telemetry::traces::Traces;
 use http::{HeaderName, StatusCode};
 use hyper::body::Incoming;
 use tower::Service as _;
@@ -47,7 +48,7 @@ use crate::metrics::{HttpMetrics, RouteMetrics, UserAgentCache};
 use crate::routing::{DirectRoutes, Routes};
 use crate::settings::{CorsSettings, HttpSettings, SecurityHeadersSettings};
 use crate::ws::UpgradeContext;
-use exchange::{Arrived, Exchange};
+use exchange::{Arrived, Exchange, trace};
 use future::{Handling, Stage};
 use wall_clock::WallClock;
 
@@ -59,6 +60,7 @@ pub struct Pipeline {
     clock: Clock,
     wall_clock: WallClock,
     lifecycle: Lifecycle,
+    traces: Traces,
     proxies: TrustedProxies,
     admission: Arc<Admission>,
     metrics: HttpMetrics,
@@ -85,6 +87,8 @@ pub struct PipelineParts<'a> {
     pub clock: Clock,
     /// Whether the process is on its way out.
     pub lifecycle: Lifecycle,
+    /// What is done about traces.
+    pub traces: Traces,
     /// Where requests are counted.
     pub metrics: HttpMetrics,
     /// Who answers.
@@ -104,6 +108,7 @@ impl Pipeline {
             wall_clock: WallClock::new(&parts.clock),
             clock: parts.clock,
             lifecycle: parts.lifecycle,
+            traces: parts.traces,
             proxies: TrustedProxies::new(http.trusted_proxies.clone()),
             admission: Arc::new(Admission::new(http.max_in_flight, http.queue_limit, http.queue_timeout)),
             routes: parts.metrics.routes(),
@@ -177,7 +182,10 @@ impl ConnectionService {
             .and_then(|sent| RequestId::parse(sent.as_bytes()))
             .unwrap_or_else(|| RequestId::at(unix_millis));
         let client = pipeline.proxies.client(self.peer.address.ip(), headers);
-        let scope = Arc::new(RequestScope::new(id, client));
+        // A probe must be answered above all when the service is full, and its trace is of no use to anybody.
+        let exempt = request.uri().path().starts_with("/health");
+        let scope = RequestScope::new(id, client);
+        let scope = Arc::new(if exempt { scope } else { trace::join(&pipeline.traces, scope, &request) });
         let user_agent = headers.get(http::header::USER_AGENT);
         pipeline.metrics.count_user_agent(self.user_agent.borrow_mut().classify(user_agent));
 
@@ -186,8 +194,6 @@ impl ConnectionService {
         let mut exchange = Exchange::new(Arc::clone(pipeline), &request, Arc::clone(&scope), &arrived);
 
         let has_body = !request.body().is_end_stream();
-        // A probe must be answered above all when the service is full.
-        let exempt = request.uri().path().starts_with("/health");
         let stage = if let Some(response) = pipeline.cors.as_ref().and_then(|cors| cors.preflight(&request)) {
             Stage::answered(response)
         } else if has_body && content_length(&request).is_some_and(|length| length > pipeline.body_limit as u64) {

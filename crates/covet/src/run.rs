@@ -117,6 +117,7 @@ fn serve_api(
         security_headers: context.settings::<SecurityHeadersSettings>(),
         clock: context.clock().clone(),
         lifecycle: context.lifecycle().clone(),
+        traces: context.traces().clone(),
         metrics: metrics.clone(),
         routes,
         before: app.before.clone(),

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use covet::axum::body::{Body, Bytes, HttpBody};
 use covet::axum::http::StatusCode;
+use covet::data::params;
 use covet::health::Outcome;
-use covet::prelude::{App, Error, Path, Query, Response, Router, get, post, put};
+use covet::prelude::{App, Context as Service, Error, Path, Query, Response, Router, State, get, post, put};
+use covet::telemetry::traces;
 use covet::ws::WebSocketUpgrade;
 use http_body::{Frame, SizeHint};
 use serde::Deserialize;
@@ -30,8 +32,12 @@ async fn main() -> covet::Result {
         .await
 }
 
-fn routes(_: &covet::Context) -> Router {
+fn routes(service: &Service) -> Router {
     Router::new()
+        .route("/relay", get(relay))
+        .route("/rows/{count}", get(rows))
+        .with_state(service.clone())
+        .route("/trace", get(trace))
         .route("/hello", get(async || "hello"))
         .route("/slow", get(slow))
         .route("/trickle", get(trickle))
@@ -106,6 +112,33 @@ async fn echo(upgrade: WebSocketUpgrade) -> Response {
             }
         }
     })
+}
+
+#[derive(Deserialize)]
+struct Relay {
+    to: String,
+}
+
+/// Answers with what another service answers.
+async fn relay(State(service): State<Service>, Query(relay): Query<Relay>) -> Result<String, Error> {
+    Ok(service.client().get(relay.to).template("/drill").send().await?.error_for_status()?.text().await?)
+}
+
+/// Reads rows, in a transaction and in a span of its own.
+#[tracing::instrument(name = "count rows", skip(service), fields(token = "planted-secret"))]
+async fn rows(State(service): State<Service>, Path(count): Path<u32>) -> Result<String, Error> {
+    let transaction = service.db().begin().await?;
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
+               SELECT count(*) FROM n WHERE 'planted-secret' <> ''";
+    let rows: i64 = transaction.one(sql, params![i64::from(count)]).await?;
+    transaction.commit().await?;
+    traces::set_attribute("drill.rows", rows);
+    Ok(rows.to_string())
+}
+
+/// The trace that its own code runs in.
+async fn trace() -> String {
+    traces::current().map(|trace| trace.to_string()).unwrap_or_default()
 }
 
 /// Starts a shell whose own child outlives it, and waits for the shell.

@@ -1,5 +1,7 @@
 //! One request and its response, from the first byte to the count: what is kept to finish it, and finishing it.
 
+pub(super) mod trace;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -137,10 +139,12 @@ impl Exchange {
         if self.admitted {
             self.pipeline.admission.leave();
         }
-        let duration = self.pipeline.clock.monotonic().duration_since(self.started);
+        let ended = self.pipeline.clock.monotonic();
+        let duration = ended.duration_since(self.started);
         let request_bytes = self.arrival.as_ref().map_or(0, |arrival| arrival.bytes.load(Ordering::Relaxed));
         let route = self.route();
         route.finished(&self.method, status, duration, request_bytes, response_bytes);
+        self.record(status, ended);
         access::write(&AccessLine {
             unix_millis: self.started_unix_millis + u64::try_from(duration.as_millis()).unwrap_or(0),
             method: self.method.as_str(),
