@@ -6,6 +6,7 @@ use covet_core::clock::Clock;
 use covet_core::environment::Environment;
 
 use crate::logging::{self, LogError, Logging};
+use crate::metrics::processes::{self, JoinError, Membership};
 use crate::metrics::{RecorderInstalled, Registry};
 use crate::settings::{LogSettings, MetricsSettings};
 use crate::system::{AboutCollector, SystemCollector};
@@ -21,11 +22,13 @@ pub struct Service<'a> {
     pub environment: Environment,
 }
 
-/// Metrics and logging of a process. Dropping it ends logging.
+/// Metrics and logging of a process. Dropping it leaves the other processes and ends logging.
 #[derive(Debug)]
 pub struct Telemetry {
     /// All metrics; behind the `metrics` macros too.
     pub registry: Registry,
+    /// This process among others of the service on this host, if it shares its metrics with them.
+    pub membership: Option<Membership>,
     /// The log.
     pub logging: Logging,
 }
@@ -39,6 +42,9 @@ pub enum StartError {
     /// The metrics facade is taken.
     #[error(transparent)]
     Metrics(#[from] RecorderInstalled),
+    /// The processes cannot show their metrics together.
+    #[error(transparent)]
+    Processes(#[from] JoinError),
 }
 
 impl Telemetry {
@@ -46,7 +52,8 @@ impl Telemetry {
     /// process, service and log. Once a process.
     ///
     /// # Errors
-    /// When the log file cannot be written, or something else in the process logs or records metrics already.
+    /// When the log file or the directory of the processes cannot be written, or something else in the process logs or
+    /// records metrics already.
     pub fn start(
         service: Service<'_>,
         log: &LogSettings,
@@ -60,6 +67,8 @@ impl Telemetry {
         let Service { name, version, environment } = service;
         registry.register(Arc::new(AboutCollector::new(name, version, environment, clock.clone())));
         logging.register_metrics(&registry);
-        Ok(Self { registry, logging })
+        let directory = metrics.processes_dir.as_deref();
+        let membership = directory.map(|directory| processes::join(&registry, directory, clock)).transpose()?;
+        Ok(Self { registry, membership, logging })
     }
 }

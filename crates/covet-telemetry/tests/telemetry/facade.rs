@@ -140,7 +140,7 @@ fn an_undeclared_metric_has_a_valid_name_default_buckets_and_its_description() {
 fn a_description_does_not_replace_the_documented_help() {
     let registry = Registry::new();
     within(&registry, || metrics::describe_counter!("db_deadlocks_total", "Something else."));
-    assert!(registry.render().contains(&format!("# HELP db_deadlocks_total {}\n", catalog::DB_DEADLOCKS_TOTAL.help)));
+    assert!(registry.render().contains(&format!("# HELP db_deadlocks_total {}\n", catalog::DB_DEADLOCKS_TOTAL.help())));
 }
 
 #[test]

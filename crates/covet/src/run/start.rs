@@ -65,11 +65,12 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// Closes the pools, then the log.
+    /// Closes the pools, hands the last counts to the other processes, then closes the log.
     pub(super) async fn close(self) {
         if let Some(db) = self.context.database() {
             db.close().await;
         }
+        drop(self.telemetry.membership);
         self.telemetry.logging.shutdown(LOG_FLUSH);
     }
 }
