@@ -39,6 +39,7 @@ mod writer;
 
 pub use levels::Levels;
 pub use start::{LogError, LogLevels, Logging, init};
+pub(crate) use writer::ALL as METRICS;
 
 /// Target of the access line.
 pub const API: &str = "covet::api";

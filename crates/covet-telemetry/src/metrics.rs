@@ -31,6 +31,7 @@ pub mod shard;
 pub mod sweep;
 pub mod typed;
 
+pub use ::metrics::{Counter, Gauge, Histogram};
 pub use exposition::{Exposition, Format, Number, Selection};
 pub use metric::{Group, Kind, Merge, Metric, Origin};
 pub use recorder::Recorder;

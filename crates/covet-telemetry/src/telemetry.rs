@@ -9,7 +9,7 @@ use crate::logging::{self, LogError, Logging};
 use crate::metrics::processes::{self, JoinError, Membership};
 use crate::metrics::{RecorderInstalled, Registry};
 use crate::settings::{LogSettings, MetricsSettings};
-use crate::system::{AboutCollector, SystemCollector};
+use crate::system::{self, AboutCollector, SystemCollector};
 
 /// Which service this is.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,13 @@ pub struct Telemetry {
     pub membership: Option<Membership>,
     /// The log.
     pub logging: Logging,
+}
+
+/// Declares every metric that [`Telemetry::start`] can come to show, without starting anything: for the reference page.
+pub fn declare_all(registry: &Registry) {
+    for group in [system::DISK_IO, logging::METRICS, processes::PROCESS_GROUP, system::RUNTIMES] {
+        registry.declare_all(group);
+    }
 }
 
 /// Why telemetry could not start.
@@ -63,7 +70,7 @@ impl Telemetry {
         let logging = logging::init(log, service.name, clock.clone())?;
         let registry = Registry::with_settings(metrics);
         registry.install_recorder()?;
-        registry.register(Arc::new(SystemCollector::new()));
+        registry.register(Arc::new(SystemCollector::new(&registry)));
         let Service { name, version, environment } = service;
         registry.register(Arc::new(AboutCollector::new(name, version, environment, clock.clone())));
         logging.register_metrics(&registry);

@@ -19,7 +19,7 @@ use covet_http::operator::OperatorPort;
 use covet_http::pipeline::{Pipeline, PipelineParts};
 use covet_http::settings::{CorsSettings, HttpSettings, OperatorSettings, SecurityHeadersSettings};
 
-pub(crate) use assemble::{describe, router_only};
+pub(crate) use assemble::{describe, metrics_only, router_only};
 
 use crate::command::could_not;
 use crate::instruments::AppCollector;
@@ -134,5 +134,8 @@ fn serve_api(
         })
         .map_err(StartError::Threads)?;
     context.metrics().register(Arc::new(AppCollector(serving.states())));
+    for (name, runtime) in serving.runtimes() {
+        started.runtimes.add(name, runtime);
+    }
     Ok(serving)
 }

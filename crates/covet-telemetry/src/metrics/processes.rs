@@ -44,7 +44,7 @@ crate::declare_metrics! {
     /// Processes of the service on this host.
     ///
     /// Only with `PROMETHEUS_MULTIPROC_DIR`.
-    pub(super) ALL;
+    pub(crate) PROCESS_GROUP;
 
     /// Processes that answered this scrape, the one asked among them.
     gauge(own) PROCESSES = "metrics_processes" {};
@@ -104,7 +104,7 @@ pub fn join(registry: &Registry, directory: &Path, clock: &Clock) -> Result<Memb
     let (listener, socket) = directory.enter(&id).map_err(failed)?;
     let (leaving, writing) = (AtomicBool::new(false), Mutex::default());
     let shared = Arc::new(Shared { directory, id, clock: clock.clone(), leaving, writing });
-    registry.declare_all(ALL);
+    registry.declare_all(PROCESS_GROUP);
     let answering = (Arc::clone(&shared), registry.clone());
     let thread = thread::Builder::new().name("covet-metrics".to_owned());
     thread.spawn(move || answer(&answering.0, &answering.1, &listener)).map_err(failed)?;

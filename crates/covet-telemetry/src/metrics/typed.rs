@@ -177,6 +177,21 @@ impl Handle for Histogram {
     }
 }
 
+/// The bounds of a histogram's buckets, if each is above the one before it; else the service does not compile.
+///
+/// # Panics
+/// When they are not.
+#[must_use]
+pub const fn ascending(bounds: &'static [f64]) -> &'static [f64] {
+    assert!(!bounds.is_empty(), "a histogram has at least one bucket");
+    let mut index = 1;
+    while index < bounds.len() {
+        assert!(bounds[index - 1] < bounds[index], "the bounds of the buckets ascend");
+        index += 1;
+    }
+    bounds
+}
+
 /// One metric with all its series. Cheap to clone.
 pub struct Family<H, L: Labels>(Arc<Inner<H, L>>);
 

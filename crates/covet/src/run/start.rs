@@ -13,12 +13,16 @@ use covet_data::migrate::Migrator;
 use covet_data::settings::DatabaseSettings;
 use covet_data::{DatabaseCheck, DatabaseCollector, Db, Migrations};
 use covet_http::pipeline::install_panic_hook;
+use covet_telemetry::metrics::Collector;
 use covet_telemetry::settings::{HealthThresholds, LogSettings, MetricsSettings};
+use covet_telemetry::system::RuntimeCollector;
 use covet_telemetry::system::checks::{DiskSpace, Memory};
 use covet_telemetry::{Service, Telemetry};
 
 use crate::App;
 use crate::context::{Context, Inner};
+#[cfg(feature = "jemalloc")]
+use crate::instruments::AllocatorCollector;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,7 @@ impl From<covet_data::migrate::MigrationError> for StartError {
 pub(super) struct Started {
     pub(super) context: Context,
     pub(super) telemetry: Telemetry,
+    pub(super) runtimes: Arc<RuntimeCollector>,
 }
 
 impl Started {
@@ -86,6 +91,11 @@ pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartErr
     let telemetry = Telemetry::start(service, loaded.get::<LogSettings>(), loaded.get::<MetricsSettings>(), &clock)?;
     install_panic_hook();
     raise_descriptor_limit();
+    let runtimes = Arc::new(RuntimeCollector::new(&telemetry.registry));
+    runtimes.add("main", tokio::runtime::Handle::current());
+    telemetry.registry.register(Arc::clone(&runtimes) as Arc<dyn Collector>);
+    #[cfg(feature = "jemalloc")]
+    telemetry.registry.register(Arc::new(AllocatorCollector::new(&telemetry.registry)));
 
     let db =
         if app.database { Some(Db::connect(loaded.get::<DatabaseSettings>(), clock.clone()).await?) } else { None };
@@ -108,7 +118,7 @@ pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartErr
         metrics: telemetry.registry.clone(),
         db,
     });
-    Ok(Started { context, telemetry })
+    Ok(Started { context, telemetry, runtimes })
 }
 
 async fn bring_up_to_date(
