@@ -31,7 +31,7 @@ use covet_telemetry::metrics::shard;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-pub use bind::{BindError, bind_one};
+pub use bind::{BindError, PortSharing, bind_one};
 pub use worker::WorkerStates;
 
 use crate::metrics::HttpMetrics;
@@ -76,12 +76,13 @@ impl Listener {
     ///
     /// # Errors
     /// When the address cannot be bound; the text says what to do.
-    pub fn bind(settings: &HttpSettings) -> Result<Self, BindError> {
+    pub fn bind(settings: &HttpSettings, sharing: PortSharing) -> Result<Self, BindError> {
         let workers = match settings.workers {
             0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
             workers => workers,
         };
-        let sockets = bind::bind_shared(SocketAddr::new(settings.host, settings.port), workers, settings.backlog)?;
+        let address = SocketAddr::new(settings.host, settings.port);
+        let sockets = bind::bind_shared(address, workers, settings.backlog, sharing)?;
         let address = bind::address_of(&sockets)?;
         Ok(Self { sockets, address })
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use covet_core::lifecycle::Phase;
 use covet_core::settings::Loaded;
 use covet_http::listener::tls::Tls;
-use covet_http::listener::{Listener, ServeParts, Serving};
+use covet_http::listener::{Listener, PortSharing, ServeParts, Serving};
 use covet_http::metrics::HttpMetrics;
 use covet_http::operator::OperatorPort;
 use covet_http::pipeline::{Pipeline, PipelineParts};
@@ -68,9 +68,13 @@ async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>
         (Some(certificate), Some(key)) if api => Some(Tls::new(certificate, key)?),
         _ => None,
     };
-    let operator = OperatorPort::bind(context.settings::<OperatorSettings>())?;
+    let sharing = match started.telemetry.membership {
+        Some(_) => PortSharing::WithSiblings,
+        None => PortSharing::Alone,
+    };
+    let operator = OperatorPort::bind(context.settings::<OperatorSettings>(), sharing)?;
     let operator_address = operator.address();
-    let listener = api.then(|| Listener::bind(http)).transpose()?;
+    let listener = api.then(|| Listener::bind(http, sharing)).transpose()?;
 
     let health = assemble::health(context);
     let pages = operator_pages::pages(context.clone()).merge(health.clone().operator_routes());
