@@ -180,3 +180,84 @@ fn remove(file: &Path) {
         tracing::warn!(file = %file.display(), error = &error as &dyn std::error::Error, "cannot remove a file");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Format, Selection, catalog};
+
+    fn counts(deadlocks: u64) -> String {
+        let mut values = Exposition::default();
+        values.counter(catalog::DB_DEADLOCKS_TOTAL, &[], deadlocks);
+        values.encode()
+    }
+
+    fn sum(ended: &Ended) -> String {
+        let mut values = Exposition::default();
+        values.absorb(ended.lines().unwrap(), Sender::Ended).unwrap();
+        let text = values.write(Format::Text, Selection::All);
+        text.lines().last().unwrap().to_owned()
+    }
+
+    #[test]
+    fn ended_processes_are_added_up_once_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        assert!(directory.with_ended([].into_iter()).unwrap().lines().is_none());
+        directory.write_counts("a", &counts(3)).unwrap();
+        directory.write_counts("b", &counts(4)).unwrap();
+        let ended = directory.with_ended(["a"].into_iter()).unwrap();
+        assert_eq!(
+            (sum(&ended).as_str(), ended.contains("a"), ended.contains("b")),
+            ("db_deadlocks_total 3.0", true, false)
+        );
+        assert_eq!(directory.others("x").unwrap(), ["b"]);
+        // Two scrapes at once both see that it is gone; the second finds it among the ended.
+        for gone in [["a", "b"], ["b", "a"]] {
+            assert_eq!(sum(&directory.with_ended(gone.into_iter()).unwrap()), "db_deadlocks_total 7.0");
+        }
+        assert!(directory.others("x").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_process_killed_while_it_adds_up_does_not_make_a_count_appear_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        directory.write_counts("a", &counts(3)).unwrap();
+        directory.with_ended(["a"].into_iter()).unwrap();
+        // Killed after the sum was written and before the file was removed.
+        directory.write_counts("a", &counts(3)).unwrap();
+        assert_eq!(sum(&directory.with_ended(["a"].into_iter()).unwrap()), "db_deadlocks_total 3.0");
+        assert!(directory.others("x").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_process_that_never_wrote_anything_down_adds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        let (_listener, socket) = directory.enter("a").unwrap();
+        assert!(socket.exists());
+        let ended = directory.with_ended(["a"].into_iter()).unwrap();
+        assert!(ended.contains("a") && !socket.exists());
+    }
+
+    #[test]
+    fn whoever_enters_alone_begins_anew_and_leaves_other_files_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        directory.write_counts("a", &counts(3)).unwrap();
+        directory.with_ended(["a"].into_iter()).unwrap();
+        fs::write(folder.path().join("half.counts.new"), "").unwrap();
+        fs::write(folder.path().join("notes.txt"), "").unwrap();
+        let (_first, _) = directory.enter("b").unwrap();
+        assert!(directory.with_ended([].into_iter()).unwrap().lines().is_none());
+        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["b.socket", "lock", "notes.txt"]);
+        // Not alone.
+        directory.write_counts("c", &counts(4)).unwrap();
+        directory.with_ended(["c"].into_iter()).unwrap();
+        let (_second, _) = directory.enter("d").unwrap();
+        assert_eq!(sum(&directory.with_ended([].into_iter()).unwrap()), "db_deadlocks_total 4.0");
+    }
+}
