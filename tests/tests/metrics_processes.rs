@@ -9,7 +9,7 @@ use covet_system_tests::exposition::Exposition;
 use covet_system_tests::raw_http::Connection;
 use covet_system_tests::scrape::{scrape, scrape_until};
 use covet_system_tests::{SOON, drill};
-use covet_testkit::{Service, ServiceBuilder, Signal, TempDir, wait_until};
+use covet_testkit::{Process, Service, ServiceBuilder, Signal, TempDir, wait_until};
 
 const DIRECTORY: &str = "PROMETHEUS_MULTIPROC_DIR";
 
@@ -71,7 +71,7 @@ async fn whichever_process_is_scraped_shows_the_sum_of_all() -> Result<()> {
     });
     settled.await?;
     wait_until("lines of more than one process", SOON, async || {
-        let lines = |service: &Service| service.process().map(|process| process.lines()).unwrap_or_default();
+        let lines = |service: &Service| service.process().map(Process::lines).unwrap_or_default();
         let served = |service: &&Service| lines(service).iter().any(|line| line.contains("\"path\":\"/hello\""));
         let count = services.iter().filter(served).count();
         if count > 1 { Ok(()) } else { Err(format!("{count} had requests: the test shows nothing")) }

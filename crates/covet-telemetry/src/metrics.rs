@@ -22,6 +22,7 @@ mod exposition;
 pub mod histogram;
 pub mod instruments;
 mod metric;
+pub mod per_user;
 pub mod processes;
 mod recorder;
 pub mod reference;

@@ -18,6 +18,7 @@ use covet_http::metrics::HttpMetrics;
 use covet_http::operator::OperatorPort;
 use covet_http::pipeline::{Pipeline, PipelineParts};
 use covet_http::settings::{CorsSettings, HttpSettings, OperatorSettings, SecurityHeadersSettings};
+use covet_telemetry::metrics::per_user::WINDOW;
 
 pub(crate) use assemble::{describe, metrics_only, router_only};
 
@@ -127,6 +128,7 @@ fn serve_api(
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().keep_fresh());
     }
+    tokio::spawn(tell_calls_per_user(metrics.clone()));
     let serving = listener
         .serve(ServeParts {
             settings: http.clone(),
@@ -142,4 +144,15 @@ fn serve_api(
         started.runtimes.add(name, runtime);
     }
     Ok(serving)
+}
+
+/// Ends the windows in which calls are counted by user, as long as the process lives.
+async fn tell_calls_per_user(metrics: HttpMetrics) {
+    let mut windows = tokio::time::interval(WINDOW);
+    // The first one begins now.
+    windows.tick().await;
+    loop {
+        windows.tick().await;
+        metrics.calls_per_user().end_window();
+    }
 }

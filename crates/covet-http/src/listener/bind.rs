@@ -112,7 +112,7 @@ mod tests {
         let address = address_of(&first).unwrap();
         let second = bind_shared(address, 2, 16, PortSharing::WithSiblings).unwrap();
         assert_eq!(address_of(&second).unwrap(), address);
-        let stranger = bind_one(loopback, 16, PortSharing::Alone).unwrap().local_addr().unwrap();
-        bind_shared(stranger, 2, 16, PortSharing::WithSiblings).unwrap_err();
+        let stranger = bind_one(loopback, 16, PortSharing::Alone).unwrap();
+        bind_shared(stranger.local_addr().unwrap(), 2, 16, PortSharing::WithSiblings).unwrap_err();
     }
 }

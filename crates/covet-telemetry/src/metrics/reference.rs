@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Group, Kind, Merge, Metric, Origin};
+use super::{Group, Kind, Merge, Metric};
 
 /// What the page says before the first group.
 const INTRODUCTION: &str = include_str!("reference/introduction.md");
@@ -26,8 +26,7 @@ pub fn markdown(groups: &[&'static Group]) -> String {
 }
 
 fn group_part(group: &Group) -> String {
-    let business = group.metrics.iter().all(|metric| metric.origin == Origin::Business);
-    let mut part = format!("## {}{}\n", group.title(), if business { " (declared by the service)" } else { "" });
+    let mut part = format!("## {}\n", group.title());
     append_paragraph(&mut part, &group.introduction());
     for metric in group.metrics {
         part.push('\n');

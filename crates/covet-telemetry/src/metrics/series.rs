@@ -363,7 +363,7 @@ fn first(occurrences: &AtomicU64) -> bool {
 
 /// A [`Key`] brings its hash along.
 #[derive(Default)]
-struct KeyHash(u64);
+pub(super) struct KeyHash(u64);
 
 impl Hasher for KeyHash {
     fn write(&mut self, bytes: &[u8]) {

@@ -63,6 +63,8 @@ pub(super) fn process() -> Result<Process, NotRead> {
     let stat = myself.stat().map_err(failed("/proc/self/stat"))?;
     // Kernels can be built without it.
     let io = myself.io().ok();
+    // It holds a descriptor.
+    drop(myself);
     let uptime = Uptime::current().map_err(failed("/proc/uptime"))?.uptime;
     let boot = procfs::boot_time_secs().map_err(failed("/proc/stat"))?;
     let descriptors = fs::read_dir("/proc/self/fd").map_err(failed("/proc/self/fd"))?.count();

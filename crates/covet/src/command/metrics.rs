@@ -24,7 +24,7 @@ struct Line {
     buckets: &'static [f64],
     help: String,
     details: String,
-    /// Whether the service has declared it by itself.
+    /// Whether it is at `/metrics/business`.
     business: bool,
 }
 
