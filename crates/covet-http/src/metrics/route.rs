@@ -206,6 +206,9 @@ fn status_cell(status: u16) -> usize {
 mod tests {
     use super::*;
 
+    #[global_allocator]
+    static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
     #[test]
     fn every_code_has_a_cell_and_codes_are_sorted() {
         assert!(STATUSES.is_sorted());
@@ -257,6 +260,26 @@ mod tests {
         assert_eq!(exceptions.len(), EXCEPTION_TYPES);
         assert!(exceptions[..EXCEPTION_TYPES - 1].iter().zip(MORE).all(|(counted, own)| *counted == (own, 2)));
         assert_eq!(exceptions.last(), Some(&("other", 10)));
+    }
+
+    #[test]
+    fn counting_a_request_takes_no_memory() {
+        let (route, trace) = (RouteMetrics::new(1, "/"), TraceId::new([7; 16]).unwrap());
+        let mut unix_millis = 0;
+        let mut request = || {
+            unix_millis += 600;
+            route.started(&Method::GET);
+            route.failed(&Method::GET, "panic");
+            let request = finished(503, Duration::from_millis(7));
+            route.finished(&Method::GET, &Finished { sampled: Some((trace, unix_millis)), ..request });
+        };
+        request();
+        let allocated = tikv_jemalloc_ctl::thread::allocatedp::read().unwrap();
+        let before = allocated.get();
+        (0..1000).for_each(|_| request());
+        assert_eq!(allocated.get() - before, 0);
+        drop(std::hint::black_box(vec![1_u8; 100]));
+        assert!(allocated.get() - before >= 100, "the allocator is not measured");
     }
 
     #[test]

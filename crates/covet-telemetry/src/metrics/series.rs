@@ -380,3 +380,23 @@ impl Hasher for KeyHash {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics::Label;
+
+    use super::*;
+    use crate::metrics::catalog;
+
+    #[test]
+    fn keys_that_only_differ_in_what_is_not_declared_are_not_remembered_without_end() {
+        let series = Series::new(10);
+        series.declare(catalog::DB_ROWS_AFFECTED);
+        for number in 0..1000 {
+            let labels = vec![Label::new("operation", "SELECT"), Label::new("request", number.to_string())];
+            series.find(&Key::from_parts("db_rows_affected", labels), Wanted::Counter).unwrap();
+        }
+        let remembered: usize = series.lookup.iter().map(|lookup| lookup.read().unwrap().len()).sum();
+        assert!(remembered <= 10 * KEYS_PER_LABEL_SET + catalog::all().count(), "{remembered}");
+    }
+}

@@ -263,3 +263,103 @@ impl<H, L: Labels> fmt::Debug for Family<H, L> {
         f.debug_tuple("Family").field(&self.0.metric.name).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::declare_metrics! {
+        /// For these tests.
+        ALL;
+        /// Payments.
+        counter PAYMENTS = "payments_total" {way, provider, ended};
+        /// Payments by provider.
+        counter BY_PROVIDER = "payments_by_provider_total" {provider};
+        /// Ways.
+        counter BY_WAY = "payments_by_way_total" {way, ended};
+        /// Level.
+        gauge LEVEL = "level" {way};
+        /// Nothing to tell apart.
+        counter PLAIN = "plain_total" {};
+    }
+
+    /// What `#[derive(Label)]` makes.
+    struct Way(usize);
+
+    impl Label for Way {
+        const BOUND: usize = 3;
+        const KNOWN: &'static [&'static str] = &["card", "bank", "cash"];
+        type Given<'a> = Self;
+        type Seen = ();
+
+        fn place(Self(place): Self, _: &()) -> Place {
+            Place::At(place)
+        }
+
+        fn text(place: usize, _: &()) -> Arc<str> {
+            Self::KNOWN[place].into()
+        }
+    }
+
+    #[test]
+    fn each_label_set_has_its_own_series() {
+        let registry = Registry::new();
+        let payments = Family::<Counter, (Way, Text<2>, Way)>::new(&registry, PAYMENTS);
+        let mut expected = Vec::new();
+        for (number, (way, ended)) in [(0, 2), (1, 0), (2, 1)].into_iter().enumerate() {
+            for (half, provider) in ["acme", "best"].into_iter().enumerate() {
+                let count = (number * 2 + half + 1) as u64;
+                payments.with((Way(way), provider, Way(ended))).increment(count);
+                let (way, ended) = (Way::KNOWN[way], Way::KNOWN[ended]);
+                expected.push(format!(
+                    "payments_total{{way=\"{way}\",provider=\"{provider}\",ended=\"{ended}\"}} {count}.0\n"
+                ));
+            }
+        }
+        let text = registry.render();
+        for line in &expected {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert_eq!(text.matches("\npayments_total{").count(), expected.len());
+        assert_eq!(ALL.metrics.len(), 5);
+    }
+
+    #[test]
+    fn texts_beyond_the_bound_are_counted_as_other_and_told() {
+        let registry = Registry::new();
+        let payments = Family::<Counter, (Text<2>,)>::new(&registry, BY_PROVIDER);
+        for provider in ["acme", "best", "cheap", "acme", "dear"] {
+            payments.with((provider,)).increment(1);
+        }
+        let text = registry.render();
+        for line in [
+            "payments_by_provider_total{provider=\"acme\"} 2.0\n",
+            "payments_by_provider_total{provider=\"other\"} 2.0\n",
+            "metrics_label_sets_dropped_total{metric=\"payments_by_provider_total\"} 2.0\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_counter_of_known_labels_is_there_from_the_start_and_a_gauge_is_not() {
+        let registry = Registry::new();
+        let _ways = Family::<Counter, (Way, Way)>::new(&registry, BY_WAY);
+        let _plain = Family::<Counter, ()>::new(&registry, PLAIN);
+        let level = Family::<Gauge, (Way,)>::new(&registry, LEVEL);
+        let text = registry.render();
+        assert_eq!(text.matches("\npayments_by_way_total{").count(), 9);
+        assert!(text.contains("\nplain_total 0.0\n") && !text.contains("\nlevel{"));
+        level.with((Way(1),)).set(4);
+        assert!(registry.render().contains("\nlevel{way=\"bank\"} 4.0\n"));
+    }
+
+    #[test]
+    fn the_same_metrics_made_twice_are_the_same() {
+        let registry = Registry::new();
+        for _ in 0..2 {
+            Family::<Counter, ()>::new(&registry, PLAIN).with(()).increment(1);
+        }
+        assert!(registry.render().contains("\nplain_total 2.0\n"));
+    }
+}

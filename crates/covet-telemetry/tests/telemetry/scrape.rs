@@ -1,9 +1,11 @@
 //! What a scrape sees when collectors behave, and when they do not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use covet_telemetry::metrics::{Collector, Exposition, Registry, catalog};
+use covet_telemetry::settings::MetricsSettings;
 use metrics::with_local_recorder;
 
 use crate::value;
@@ -103,8 +105,8 @@ fn a_metric_declared_after_it_was_described_is_as_declared() {
 #[test]
 fn a_value_that_is_gone_is_not_shown_again() {
     let registry = Registry::new();
-    let (tell, told) = std::sync::mpsc::channel();
-    let told = std::sync::Mutex::new(told);
+    let (tell, told) = mpsc::channel();
+    let told = Mutex::new(told);
     registry.register(collector("once", move |out| {
         if let Ok(value) = told.lock().unwrap().try_recv() {
             out.gauge(catalog::DB_CONNECTION_POOL_SIZE, &[], value);
@@ -132,6 +134,61 @@ fn scrapes_at_the_same_time_as_each_other_and_as_counting_are_whole() {
         }
     });
     assert_eq!(value(&registry.render(), "db_rows_affected{operation=\"select\"}"), Some(200.0));
+}
+
+#[test]
+fn counting_goes_on_while_a_scrape_hangs() {
+    let registry = Registry::new();
+    let (asked, is_asked) = mpsc::channel();
+    let (release, held_up) = mpsc::channel::<()>();
+    let held_up = Mutex::new(held_up);
+    registry.register(collector("hangs", move |_| {
+        asked.send(()).unwrap();
+        let _ = held_up.lock().unwrap().recv();
+    }));
+    let scrape = thread::spawn({
+        let registry = registry.clone();
+        move || registry.render()
+    });
+    is_asked.recv().unwrap();
+    let (counted, is_counted) = mpsc::channel();
+    thread::spawn({
+        let registry = registry.clone();
+        move || {
+            with_local_recorder(&registry.recorder(), || {
+                for table in 0..100 {
+                    // Known ones and new ones.
+                    for _ in 0..3 {
+                        metrics::counter!("db_slow_queries_total", "operation" => "SELECT", "table" => table.to_string())
+                            .increment(1);
+                    }
+                }
+            });
+            counted.send(()).unwrap();
+        }
+    });
+    is_counted.recv_timeout(Duration::from_secs(30)).expect("counting waits for a scrape");
+    drop(release);
+    scrape.join().unwrap();
+    let text = registry.render();
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("db_slow_queries_total{") && line.ends_with(" 3.0")).count(),
+        100
+    );
+}
+
+#[test]
+fn a_large_metric_is_read_whole_in_parts() {
+    const SERIES: usize = 5_000;
+    let registry = Registry::with_settings(&MetricsSettings { max_label_sets: SERIES, ..MetricsSettings::default() });
+    for table in 0..SERIES {
+        registry.counter(catalog::DB_SLOW_QUERIES_TOTAL, &["SELECT", &table.to_string()]).increment(table as u64);
+    }
+    let text = registry.render();
+    for table in 0..SERIES {
+        let sample = format!("db_slow_queries_total{{operation=\"SELECT\",table=\"{table}\"}} {table}.0\n");
+        assert!(text.contains(&sample), "{sample}");
+    }
 }
 
 #[test]
