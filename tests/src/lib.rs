@@ -5,6 +5,7 @@
 //! | a user of `covet-api` with a token | [`account`] |
 //! | a service with routes that misbehave on request | [`drill`] |
 //! | the text of `/metrics`, understood | [`exposition`] |
+//! | to scrape, also until something is so | [`scrape`] |
 //! | bytes on a socket, for clients that do not behave | [`raw_http`] |
 //! | load | [`wrk`] |
 //! | thousands of sockets | [`limits`] |
@@ -16,6 +17,7 @@ pub mod drill;
 pub mod exposition;
 pub mod limits;
 pub mod raw_http;
+pub mod scrape;
 pub mod wrk;
 
 use std::time::Duration;

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use covet_system_tests::drill;
 use covet_system_tests::exposition::Exposition;
 use covet_system_tests::raw_http::Connection;
-use covet_system_tests::{SOON, drill};
+use covet_system_tests::scrape::{scrape, scrape_until};
 use covet_testkit::{Prometheus, Service, find_program, wait_until};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
@@ -78,20 +79,6 @@ const DOCUMENTED: [(&str, &str); 60] = [
 
 /// Lints of `promtool check metrics` that the documented names earn, one a line. A new lint fails, and so does one that has gone.
 const ACCEPTED_LINTS: &str = include_str!("../promtool-accepted-lints.txt");
-
-async fn scrape(service: &Service) -> Result<Exposition> {
-    Exposition::parse(&service.metrics().await?)
-}
-
-/// Scrapes until `condition` holds: a response reaches the client before the service has counted it.
-async fn scrape_until(service: &Service, what: &str, condition: impl Fn(&Exposition) -> bool) -> Result<Exposition> {
-    let scraped = wait_until(what, SOON, async || {
-        let text = service.metrics().await.map_err(|error| error.to_string())?;
-        let exposition = Exposition::parse(&text).map_err(|error| error.to_string())?;
-        if condition(&exposition) { Ok(exposition) } else { Err(text) }
-    });
-    Ok(scraped.await?)
-}
 
 #[tokio::test]
 async fn all_sixty_documented_names_have_help_and_type_before_any_traffic() -> Result<()> {

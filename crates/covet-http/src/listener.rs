@@ -28,9 +28,10 @@ use covet_core::clock::Clock;
 use covet_core::lifecycle::Lifecycle;
 use covet_telemetry::logging::access;
 use covet_telemetry::metrics::shard;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-pub use bind::{BindError, bind_one};
+pub use bind::{BindError, PortSharing, bind_one};
 pub use worker::WorkerStates;
 
 use crate::metrics::HttpMetrics;
@@ -49,6 +50,7 @@ pub struct Listener {
 /// The accepting port.
 pub struct Serving {
     threads: Vec<thread::JoinHandle<()>>,
+    runtimes: Vec<(String, Handle)>,
     states: Arc<WorkerStates>,
     metrics: HttpMetrics,
 }
@@ -74,12 +76,13 @@ impl Listener {
     ///
     /// # Errors
     /// When the address cannot be bound; the text says what to do.
-    pub fn bind(settings: &HttpSettings) -> Result<Self, BindError> {
+    pub fn bind(settings: &HttpSettings, sharing: PortSharing) -> Result<Self, BindError> {
         let workers = match settings.workers {
             0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
             workers => workers,
         };
-        let sockets = bind::bind_shared(SocketAddr::new(settings.host, settings.port), workers, settings.backlog)?;
+        let address = SocketAddr::new(settings.host, settings.port);
+        let sockets = bind::bind_shared(address, workers, settings.backlog, sharing)?;
         let address = bind::address_of(&sockets)?;
         Ok(Self { sockets, address })
     }
@@ -99,13 +102,15 @@ impl Listener {
         let metrics = parts.metrics.clone();
         let parts = Arc::new(parts);
         let states = Arc::new(WorkerStates::new(self.sockets.len(), parts.pipeline.admission()));
-        let mut serving = Serving { threads: Vec::new(), states: Arc::clone(&states), metrics };
+        let (threads, runtimes) = (Vec::new(), Vec::new());
+        let mut serving = Serving { threads, runtimes, states: Arc::clone(&states), metrics };
         let mut tasks = Vec::new();
         for (index, socket) in self.sockets.into_iter().enumerate() {
             let worker = Worker::new(index, Arc::clone(&parts), Arc::clone(&states));
             match runtime {
                 Runtime::PerCore => {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                    serving.runtimes.push((format!("http-{index}"), runtime.handle().clone()));
                     let thread = thread::Builder::new().name(format!("covet-http-{index}"));
                     serving.threads.push(thread.spawn(move || {
                         shard::claim();
@@ -117,7 +122,9 @@ impl Listener {
             }
         }
         if !tasks.is_empty() {
-            serving.threads.push(shared_runtime(tasks)?);
+            let (thread, runtime) = shared_runtime(tasks)?;
+            serving.threads.push(thread);
+            serving.runtimes.push(("http".to_owned(), runtime));
         }
         Ok(serving)
     }
@@ -128,6 +135,12 @@ impl Serving {
     #[must_use]
     pub fn states(&self) -> Arc<WorkerStates> {
         Arc::clone(&self.states)
+    }
+
+    /// The acceptors' runtimes with their names, for the `tokio_*` metrics.
+    #[must_use]
+    pub fn runtimes(&self) -> Vec<(String, Handle)> {
+        self.runtimes.clone()
     }
 
     /// The HTTP metrics, to ask what is in progress.
@@ -146,7 +159,7 @@ impl Serving {
 }
 
 /// A multi-threaded runtime for all acceptors. A thread hands over its access lines when it has nothing to do.
-fn shared_runtime<F>(acceptors: Vec<F>) -> std::io::Result<thread::JoinHandle<()>>
+fn shared_runtime<F>(acceptors: Vec<F>) -> std::io::Result<(thread::JoinHandle<()>, Handle)>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -160,11 +173,13 @@ where
         .on_thread_stop(access::flush_thread)
         .enable_all()
         .build()?;
-    thread::Builder::new().name("covet-http".to_owned()).spawn(move || {
+    let handle = runtime.handle().clone();
+    let thread = thread::Builder::new().name("covet-http".to_owned()).spawn(move || {
         runtime.block_on(async {
             let mut running = JoinSet::new();
             acceptors.into_iter().for_each(|acceptor| drop(running.spawn(acceptor)));
             running.join_all().await;
         });
-    })
+    })?;
+    Ok((thread, handle))
 }

@@ -8,15 +8,15 @@ mod connections;
 mod route;
 mod user_agent;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use covet_telemetry::metrics::Registry;
+use covet_telemetry::metrics::per_user::CallsPerUser;
 use covet_telemetry::metrics::shard::Cells;
 use covet_telemetry::metrics::sweep::Sweep;
-use http::Method;
 
 pub use connections::ConnectionMetrics;
+pub(crate) use route::Finished;
 pub use route::RouteMetrics;
 pub use user_agent::{UserAgent, UserAgentCache};
 
@@ -33,16 +33,9 @@ struct Shared {
     /// Index 0 is [`UNMATCHED`].
     routes: Mutex<Vec<Arc<RouteMetrics>>>,
     user_agents: Cells,
-    exceptions: Mutex<BTreeMap<Exception, u64>>,
     connections: ConnectionMetrics,
     sweep: Sweep,
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Exception {
-    endpoint: String,
-    method: &'static str,
-    kind: &'static str,
+    calls_per_user: CallsPerUser,
 }
 
 impl HttpMetrics {
@@ -52,9 +45,9 @@ impl HttpMetrics {
         let shared = Arc::new(Shared {
             routes: Mutex::new(vec![Arc::new(RouteMetrics::new(0, UNMATCHED))]),
             user_agents: Cells::new(UserAgent::ALL.len()),
-            exceptions: Mutex::default(),
             connections: ConnectionMetrics::default(),
             sweep: Sweep::new(registry, "connections"),
+            calls_per_user: CallsPerUser::new(registry),
         });
         registry.declare_all(connections::ALL);
         registry.register(Arc::new(collector::HttpCollector(Arc::clone(&shared))));
@@ -95,10 +88,10 @@ impl HttpMetrics {
         self.shared.user_agents.add(user_agent as usize, 1);
     }
 
-    pub(crate) fn count_exception(&self, endpoint: &str, method: &Method, kind: &'static str) {
-        let exception = Exception { endpoint: endpoint.to_owned(), method: route::method_label(method), kind };
-        let mut exceptions = self.shared.exceptions.lock().unwrap_or_else(PoisonError::into_inner);
-        *exceptions.entry(exception).or_default() += 1;
+    /// How many calls each user makes. Somebody has to end its windows.
+    #[must_use]
+    pub fn calls_per_user(&self) -> &CallsPerUser {
+        &self.shared.calls_per_user
     }
 
     /// Where workers count what looking through their connections takes.

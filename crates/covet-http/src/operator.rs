@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-use crate::listener::{BindError, bind_one};
+use crate::listener::{BindError, PortSharing, bind_one};
 use crate::settings::OperatorSettings;
 
 /// More at once is not an operator.
@@ -36,9 +36,9 @@ impl OperatorPort {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub fn bind(settings: &OperatorSettings) -> Result<Self, BindError> {
+    pub fn bind(settings: &OperatorSettings, sharing: PortSharing) -> Result<Self, BindError> {
         let asked = SocketAddr::new(settings.host, settings.port);
-        let socket = bind_one(asked, 128)?;
+        let socket = bind_one(asked, 128, sharing)?;
         let address = socket.local_addr().unwrap_or(asked);
         Ok(Self { socket, address })
     }

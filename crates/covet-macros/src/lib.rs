@@ -1,14 +1,17 @@
-//! Derive macros of Covet: [`macro@Settings`] for a section of settings and [`macro@SettingValue`] for an enum of choices.
+//! Macros of Covet: [`macro@Settings`] for a section of settings, [`macro@SettingValue`] for an enum of choices,
+//! [`metrics!`] for a service's own metrics and [`macro@Label`] for an enum that is one of their labels.
 //!
 //! What the generated code means is documented where it is used: `covet_core::settings`. Each macro exists twice, because a
 //! derive cannot see which crate its user depends on: the first writes paths into `covet_core`, the second (re-exported by
 //! the `covet` crate under the same name) writes paths into `covet`.
 //!
 //! `settings.rs` is the section derive, `choices.rs` the enum derive, `attributes.rs` what both read from the source,
-//! `routes.rs` the macro behind `covet_http::routes!`.
+//! `metrics.rs` and `label.rs` the service's metrics, `routes.rs` the macro behind `covet_http::routes!`.
 
 mod attributes;
 mod choices;
+mod label;
+mod metrics;
 mod routes;
 mod settings;
 
@@ -50,6 +53,21 @@ pub fn setting_value(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(CovetSettingValue, attributes(settings, setting))]
 pub fn covet_setting_value(input: TokenStream) -> TokenStream {
     expand(&parse_macro_input!(input as DeriveInput), parse_quote!(::covet), choices::expand)
+}
+
+/// A service's own metrics; documented as `covet::metrics!`, where it is used.
+#[proc_macro]
+pub fn metrics(input: TokenStream) -> TokenStream {
+    let declaration = parse_macro_input!(input as metrics::Declaration);
+    metrics::expand(&declaration).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes an enum without fields the type of a label of `covet::metrics!`.
+///
+/// A variant `CreditCard` is the value `credit_card`; `#[label("…")]` says otherwise.
+#[proc_macro_derive(Label, attributes(label))]
+pub fn label(input: TokenStream) -> TokenStream {
+    expand(&parse_macro_input!(input as DeriveInput), parse_quote!(::covet), label::expand)
 }
 
 /// What `covet_http::routes!` hands its handlers to. Not for direct use.

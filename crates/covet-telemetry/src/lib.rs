@@ -20,4 +20,4 @@ pub mod system;
 mod telemetry;
 pub mod traces;
 
-pub use telemetry::{Service, StartError, Telemetry};
+pub use telemetry::{Service, StartError, Telemetry, declare_all};

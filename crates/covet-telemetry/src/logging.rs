@@ -39,6 +39,7 @@ mod writer;
 
 pub use levels::Levels;
 pub use start::{LogError, LogLevels, Logging, init};
+pub(crate) use writer::ALL as METRICS;
 
 pub(crate) use redact::{REDACTED, is_secret};
 pub(crate) use start::init_with_spans;

@@ -17,16 +17,23 @@
 
 pub mod catalog;
 mod cells;
+pub mod exemplar;
 mod exposition;
 pub mod histogram;
+pub mod instruments;
 mod metric;
+pub mod per_user;
+pub mod processes;
 mod recorder;
+pub mod reference;
 mod registry;
 mod series;
 pub mod shard;
 pub mod sweep;
+pub mod typed;
 
-pub use exposition::{CONTENT_TYPE, Exposition};
-pub use metric::{Kind, Metric};
+pub use ::metrics::{Counter, Gauge, Histogram};
+pub use exposition::{Exposition, Format, Number, Selection};
+pub use metric::{Group, Kind, Merge, Metric, Origin};
 pub use recorder::Recorder;
 pub use registry::{Collector, RecorderInstalled, Registry};

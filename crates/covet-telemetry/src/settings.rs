@@ -63,11 +63,15 @@ pub struct MetricsSettings {
     /// warning.
     #[setting(default = "1000", min = "10", max = "100000")]
     pub max_label_sets: usize,
+    /// Directory through which several processes of this service on one host find one another. A scrape of any of them then
+    /// shows the metrics of all, added up, and they may share their ports. On a local file system, for this service alone.
+    #[setting(variable = "PROMETHEUS_MULTIPROC_DIR", example = "/run/covet/metrics")]
+    pub processes_dir: Option<PathBuf>,
 }
 
 impl Default for MetricsSettings {
     fn default() -> Self {
-        Self { max_label_sets: 1000 }
+        Self { max_label_sets: 1000, processes_dir: None }
     }
 }
 

@@ -3,6 +3,7 @@
 //! | you want | look in |
 //! |---|---|
 //! | the `system_*` and `process_*` metrics | [`SystemCollector`] |
+//! | the `tokio_*` metrics | [`RuntimeCollector`] |
 //! | `app_info`, `app_version_info`, `app_uptime_seconds` | [`AboutCollector`] |
 //! | the health checks of disk and memory | [`checks`] |
 //! | the readings themselves | [`readings`] |
@@ -19,6 +20,7 @@ mod collector;
 #[cfg(target_os = "linux")]
 mod linux;
 pub mod readings;
+mod runtime;
 mod window;
 
 #[cfg(not(target_os = "linux"))]
@@ -27,4 +29,7 @@ use absent as platform;
 use linux as platform;
 
 pub use about::AboutCollector;
+pub(crate) use collector::DISK_IO;
 pub use collector::SystemCollector;
+pub(crate) use runtime::RUNTIMES;
+pub use runtime::RuntimeCollector;

@@ -6,9 +6,10 @@ use covet_core::clock::Clock;
 use covet_core::environment::Environment;
 
 use crate::logging::{self, LogError, Logging};
+use crate::metrics::processes::{self, JoinError, Membership};
 use crate::metrics::{RecorderInstalled, Registry};
 use crate::settings::{LogSettings, MetricsSettings, TraceSettings};
-use crate::system::{AboutCollector, SystemCollector};
+use crate::system::{self, AboutCollector, SystemCollector};
 use crate::traces::{Export, TraceError, Traces};
 
 /// Which service this is.
@@ -22,17 +23,26 @@ pub struct Service<'a> {
     pub environment: Environment,
 }
 
-/// Metrics, logging and traces of a process. Dropping it ends logging.
+/// Metrics, logging and traces of a process. Dropping it leaves the other processes and ends logging.
 #[derive(Debug)]
 pub struct Telemetry {
     /// All metrics; behind the `metrics` macros too.
     pub registry: Registry,
+    /// This process among others of the service on this host, if it shares its metrics with them.
+    pub membership: Option<Membership>,
     /// The log.
     pub logging: Logging,
     /// What is done about traces.
     pub traces: Traces,
     /// Sends spans; `None` when traces are off.
     pub export: Option<Export>,
+}
+
+/// Declares every metric that [`Telemetry::start`] can come to show, without starting anything: for the reference page.
+pub fn declare_all(registry: &Registry) {
+    for group in [system::DISK_IO, logging::METRICS, processes::PROCESS_GROUP, system::RUNTIMES] {
+        registry.declare_all(group);
+    }
 }
 
 /// Why telemetry could not start.
@@ -47,6 +57,9 @@ pub enum StartError {
     /// Spans cannot be sent.
     #[error(transparent)]
     Traces(#[from] TraceError),
+    /// The processes cannot show their metrics together.
+    #[error(transparent)]
+    Processes(#[from] JoinError),
 }
 
 impl Telemetry {
@@ -54,8 +67,8 @@ impl Telemetry {
     /// of machine, process, service and log. Once a process.
     ///
     /// # Errors
-    /// When the log file cannot be written, something else in the process logs or records metrics already, or spans
-    /// cannot be sent with these settings.
+    /// When the log file or the directory of the processes cannot be written, something else in the process logs or
+    /// records metrics already, or spans cannot be sent with these settings.
     pub fn start(
         service: Service<'_>,
         log: &LogSettings,
@@ -68,13 +81,15 @@ impl Telemetry {
         let logging = logging::init_with_spans(log, service.name, clock.clone(), spans)?;
         let registry = Registry::with_settings(metrics);
         registry.install_recorder()?;
-        registry.register(Arc::new(SystemCollector::new()));
+        registry.register(Arc::new(SystemCollector::new(&registry)));
         let Service { name, version, environment } = service;
         registry.register(Arc::new(AboutCollector::new(name, version, environment, clock.clone())));
         logging.register_metrics(&registry);
         if let Some(export) = &export {
             export.register_metrics(&registry);
         }
-        Ok(Self { registry, logging, traces: Traces::new(traces, tracer), export })
+        let directory = metrics.processes_dir.as_deref();
+        let membership = directory.map(|directory| processes::join(&registry, directory, clock)).transpose()?;
+        Ok(Self { registry, membership, logging, traces: Traces::new(traces, tracer), export })
     }
 }

@@ -5,6 +5,7 @@
 
 mod config;
 mod healthcheck;
+mod metrics;
 mod migrate;
 mod openapi;
 mod routes;
@@ -52,6 +53,15 @@ enum Command {
         #[arg(long, conflicts_with = "json")]
         reference: bool,
     },
+    /// List the metrics: name, type, labels and what each tells.
+    Metrics {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Instead, write the reference of all metrics as Markdown.
+        #[arg(long, conflicts_with = "json")]
+        reference: bool,
+    },
     /// Print the OpenAPI document.
     Openapi,
     /// Ask the running service whether it is ready: exit code 0 if so, else 1 and what failed.
@@ -86,6 +96,7 @@ pub(crate) async fn run(app: App) -> ExitCode {
         Command::Routes { json } => routes::run(app, loaded, json).await,
         Command::Config { reference: true, .. } => settings_reference::run(&loaded),
         Command::Config { json, .. } => config::run(&loaded, json),
+        Command::Metrics { json, reference } => metrics::run(app, loaded, json, reference).await,
         Command::Openapi => openapi::run(app, loaded).await,
         Command::Healthcheck { live } => healthcheck::run(&loaded, live),
     }

@@ -21,11 +21,12 @@
 //! | rows | [`data`] |
 //! | to call other services | [`client`], [`Context::client`] |
 //! | settings of your own | [`settings`] |
+//! | metrics of your own | [`metrics!`], [`metrics`] |
 //! | passwords and tokens | [`identity`] |
 //! | WebSockets | [`ws`] |
 //!
-//! `App::run` is also the service's command line: `serve`, `worker`, `migrate`, `routes`, `config`, `openapi`,
-//! `healthcheck`.
+//! `App::run` is also the service's command line: `serve`, `worker`, `migrate`, `routes`, `config`, `metrics`,
+//! `openapi`, `healthcheck`.
 
 mod app;
 mod banner;
@@ -33,6 +34,7 @@ mod command;
 mod context;
 mod init;
 mod instruments;
+pub mod metrics;
 mod operator_pages;
 mod periodic;
 mod run;
@@ -51,6 +53,66 @@ pub use covet_http::{ClientAddress, Error, Json, Path, Query, Router, extract, r
 pub use covet_identity as identity;
 pub use covet_telemetry as telemetry;
 pub use periodic::PeriodicTask;
+
+/// Declares metrics of your own: a struct whose methods are the metrics and whose doc comments are their HELP texts.
+///
+/// ```
+/// use covet::metrics::{Label, Registry, Text};
+///
+/// covet::metrics! {
+///     /// Shop.
+///     pub struct ShopMetrics {
+///         /// Orders paid.
+///         counter shop_orders_paid_total(plan: Plan);
+///         /// Carts that hold something.
+///         gauge shop_open_carts();
+///         /// Time that a payment provider takes, in seconds.
+///         ///
+///         /// Moved by every call, also one that fails.
+///         histogram shop_payment_seconds(provider: Text<20>, outcome: Outcome) [0.1, 0.5, 1.0, 5.0];
+///     }
+/// }
+///
+/// #[derive(Label)]
+/// pub enum Plan {
+///     Free,
+///     Business,
+/// }
+///
+/// #[derive(Label)]
+/// pub enum Outcome {
+///     Done,
+///     #[label("failed")]
+///     Failure,
+/// }
+///
+/// // In a service: `ShopMetrics::new(context.metrics())`, kept in the state of its handlers.
+/// let registry = Registry::new();
+/// let metrics = ShopMetrics::new(&registry);
+/// metrics.shop_orders_paid_total(Plan::Business).increment(1);
+/// metrics.shop_open_carts().set(3);
+/// metrics.shop_payment_seconds("acme", Outcome::Failure).record(std::time::Duration::from_millis(700));
+///
+/// let text = registry.render();
+/// assert!(text.contains("# HELP shop_orders_paid_total Orders paid.\n# TYPE shop_orders_paid_total counter\n"));
+/// assert!(text.contains("\nshop_orders_paid_total{plan=\"business\"} 1.0\n"));
+/// assert!(text.contains("\nshop_orders_paid_total{plan=\"free\"} 0.0\n"), "there from the start");
+/// assert!(text.contains("\nshop_payment_seconds_bucket{provider=\"acme\",outcome=\"failed\",le=\"1.0\"} 1.0\n"));
+/// ```
+///
+/// - A **label** is an enum that derives [`metrics::Label`], or [`metrics::Text<N>`](metrics::Text): the first `N` texts are
+///   kept, what comes after is counted as `other`. So the number of series is known when the service is compiled; more than
+///   1000 for one metric do not compile.
+/// - **Counters and histograms** with enums for labels show all their series from the start, at zero: a counter that appears
+///   with its first event cannot be seen to rise. A gauge appears when it is first set.
+/// - A use costs a few nanoseconds, no lock and no allocation. A `Text` label has to be looked up each time: keep the handle
+///   (`.clone()`) where that matters.
+/// - A **histogram** without buckets has those of request durations, 5 ms to 10 s.
+/// - `gauge(largest) …`: of several processes on a host the largest value is shown, not the sum; also `smallest` and `own`. See
+///   [`telemetry::metrics::Merge`].
+/// - The text after a blank line of a doc comment is for the reference page: `your-service metrics --reference`.
+/// - They are on the operator's port at `/metrics` with all others, and alone at `/metrics/business`.
+pub use covet_macros::metrics;
 
 /// What handlers return, and, without a type, what `main` does.
 pub type Result<T = ExitCode, E = Error> = std::result::Result<T, E>;

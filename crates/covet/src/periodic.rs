@@ -11,9 +11,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use covet_telemetry::metrics::catalog::{APP_BACKGROUND_TASK_DURATION_SECONDS, APP_BACKGROUND_TASKS_TOTAL};
+use covet_telemetry::metrics::instruments::{TaskInstruments, TaskStatus};
 use futures_util::FutureExt;
-use metrics::{gauge, histogram};
 
 use crate::{Context, Error};
 
@@ -40,6 +39,7 @@ impl PeriodicTask {
     /// so that replicas started together do not work in step.
     pub(crate) async fn run(self, context: Context) {
         let stopping = context.lifecycle().stopping().clone();
+        let instruments = TaskInstruments::new(context.metrics(), self.name, context.clock());
         let mut pause = self.every.mul_f64(f64::from(fastrand::f32()));
         loop {
             tokio::select! {
@@ -47,33 +47,28 @@ impl PeriodicTask {
                 () = tokio::time::sleep(pause) => {}
             }
             pause = self.every;
-            self.run_once(&context).await;
+            self.run_once(&context, &instruments).await;
         }
     }
 
-    async fn run_once(&self, context: &Context) {
-        let _running = context.lifecycle().track(format!("periodic task {}", self.name));
-        let active = gauge!(APP_BACKGROUND_TASKS_TOTAL.name, "task_type" => self.name);
-        active.increment(1.0);
-        let started = context.clock().monotonic();
+    async fn run_once(&self, context: &Context, instruments: &TaskInstruments) {
+        let _tracked = context.lifecycle().track(format!("periodic task {}", self.name));
+        let running = instruments.start();
         let run = AssertUnwindSafe((self.work)(context.clone())).catch_unwind();
         let status = tokio::select! {
             outcome = run => match outcome {
-                Ok(Ok(())) => "success",
+                Ok(Ok(())) => TaskStatus::Success,
                 Ok(Err(error)) => {
                     let error: &dyn std::error::Error = &error;
                     tracing::error!(task = self.name, error, "periodic task failed");
-                    "failure"
+                    TaskStatus::Failure
                 }
                 // The panic hook has logged it.
-                Err(_) => "panic",
+                Err(_) => TaskStatus::Panic,
             },
-            () = context.lifecycle().cut().cancelled() => "cut",
+            () = context.lifecycle().cut().cancelled() => TaskStatus::Cut,
         };
-        active.decrement(1.0);
-        let seconds = context.clock().monotonic().duration_since(started).as_secs_f64();
-        histogram!(APP_BACKGROUND_TASK_DURATION_SECONDS.name, "task_type" => self.name, "status" => status)
-            .record(seconds);
+        running.end(status);
     }
 }
 

@@ -14,13 +14,14 @@ use std::time::Duration;
 use covet_core::lifecycle::Phase;
 use covet_core::settings::Loaded;
 use covet_http::listener::tls::Tls;
-use covet_http::listener::{Listener, ServeParts, Serving};
+use covet_http::listener::{Listener, PortSharing, ServeParts, Serving};
 use covet_http::metrics::HttpMetrics;
 use covet_http::operator::OperatorPort;
 use covet_http::pipeline::{Pipeline, PipelineParts};
 use covet_http::settings::{CorsSettings, HttpSettings, OperatorSettings, SecurityHeadersSettings};
+use covet_telemetry::metrics::per_user::WINDOW;
 
-pub(crate) use assemble::{describe, router_only};
+pub(crate) use assemble::{describe, metrics_only, router_only};
 
 use crate::command::could_not;
 use crate::instruments::AppCollector;
@@ -69,9 +70,13 @@ async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>
         (Some(certificate), Some(key)) if api => Some(Tls::new(certificate, key)?),
         _ => None,
     };
-    let operator = OperatorPort::bind(context.settings::<OperatorSettings>())?;
+    let sharing = match started.telemetry.membership {
+        Some(_) => PortSharing::WithSiblings,
+        None => PortSharing::Alone,
+    };
+    let operator = OperatorPort::bind(context.settings::<OperatorSettings>(), sharing)?;
     let operator_address = operator.address();
-    let listener = api.then(|| Listener::bind(http)).transpose()?;
+    let listener = api.then(|| Listener::bind(http, sharing)).transpose()?;
 
     let health = assemble::health(context);
     let pages = operator_pages::pages(context.clone()).merge(health.clone().operator_routes());
@@ -125,6 +130,7 @@ fn serve_api(
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().keep_fresh());
     }
+    tokio::spawn(tell_calls_per_user(metrics.clone()));
     let serving = listener
         .serve(ServeParts {
             settings: http.clone(),
@@ -136,5 +142,19 @@ fn serve_api(
         })
         .map_err(StartError::Threads)?;
     context.metrics().register(Arc::new(AppCollector(serving.states())));
+    for (name, runtime) in serving.runtimes() {
+        started.runtimes.add(name, runtime);
+    }
     Ok(serving)
+}
+
+/// Ends the windows in which calls are counted by user, as long as the process lives.
+async fn tell_calls_per_user(metrics: HttpMetrics) {
+    let mut windows = tokio::time::interval(WINDOW);
+    // The first one begins now.
+    windows.tick().await;
+    loop {
+        windows.tick().await;
+        metrics.calls_per_user().end_window();
+    }
 }

@@ -10,6 +10,7 @@
 //! | the live feed | [`events`] |
 //! | pages, preconditions, field checks | [`web`] |
 //! | doing a repeated request once | [`idempotency`] |
+//! | what the business wants to know | [`metrics`] |
 //! | the tables | `migrations/` |
 //!
 //! A feature's folder has its type, its SQL (`store.rs`) and its handlers.
@@ -17,6 +18,7 @@
 pub mod auth;
 pub mod events;
 pub mod idempotency;
+pub mod metrics;
 pub mod notes;
 pub mod openapi;
 pub mod orders;
@@ -29,8 +31,11 @@ pub mod web;
 use std::time::Duration;
 
 use covet::identity::settings::AuthSettings;
+use covet::metrics::Sweep;
 use covet::prelude::*;
 
+use crate::auth::Sessions;
+use crate::metrics::Business;
 use crate::state::Api;
 
 /// The service, ready to run.
@@ -42,6 +47,7 @@ pub fn app() -> App {
         .migrations(schema())
         .routes(routes)
         .periodic("purge", Duration::from_secs(60 * 60), purge)
+        .periodic("count_sessions", Duration::from_secs(10), count_sessions)
 }
 
 /// The tables: the files in `migrations/`, embedded.
@@ -63,7 +69,16 @@ pub fn routes(context: &Context) -> Router {
 
 /// Removes logins and kept answers that are over.
 async fn purge(context: Context) -> covet::Result<()> {
+    let started = context.clock().monotonic();
     let removed = auth::purge(context.db(), context.clock().now()).await?;
+    Sweep::new(context.metrics(), "sessions").took(context.clock().monotonic().duration_since(started));
     tracing::debug!(removed, "purged logins and kept answers");
+    Ok(())
+}
+
+/// Tells the metrics how many logins are open.
+async fn count_sessions(context: Context) -> covet::Result<()> {
+    let open = Sessions(context.db()).count_open(context.clock().now()).await?;
+    Business::new(context.metrics()).business_active_sessions().set(open as f64);
     Ok(())
 }

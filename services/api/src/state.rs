@@ -5,13 +5,14 @@ use std::sync::Arc;
 use covet::Context;
 use covet::axum::extract::FromRef;
 use covet::clock::Clock;
-use covet::data::Db;
+use covet::data::{Db, Transaction};
 use covet::identity::password::Passwords;
 use covet::identity::settings::AuthSettings;
 use covet::identity::token::{AccessTokens, KeyRing};
 use jiff::Timestamp;
 
 use crate::events::Feed;
+use crate::metrics::{Business, Feature};
 
 /// State of every handler. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Api {
     pub auth: Arc<AuthSettings>,
     /// Tells listeners what has changed.
     pub feed: Feed,
+    /// Counts what the business wants to know.
+    pub business: Business,
 }
 
 impl Api {
@@ -46,8 +49,15 @@ impl Api {
             tokens: AccessTokens::new(auth, keys, clock.clone()),
             auth: Arc::new(auth.clone()),
             feed: Feed::new(clock.clone()),
+            business: Business::new(context.metrics()),
             clock,
         }
+    }
+
+    /// Counts a use of a feature once the transaction is committed, also when the client does not wait for it.
+    pub fn used(&self, transaction: &Transaction, feature: Feature) {
+        let usage = self.business.business_feature_usage_total(feature).clone();
+        transaction.after_commit(move || usage.increment(1));
     }
 
     /// The time, as precise as the database keeps it: what is answered now is what is read later.

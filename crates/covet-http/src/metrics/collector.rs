@@ -36,8 +36,17 @@ impl Collector for HttpCollector {
                         _ => {}
                     }
                 }
+                for (exception_type, count) in &reading.exceptions {
+                    out.counter(HTTP_EXCEPTIONS_TOTAL, &[reading.method, endpoint, exception_type], *count);
+                }
                 out.gauge(HTTP_REQUESTS_IN_PROGRESS, labels, reading.in_progress);
-                out.histogram(HTTP_REQUEST_DURATION_SECONDS, labels, &reading.buckets, reading.duration_seconds);
+                out.histogram_with_exemplars(
+                    HTTP_REQUEST_DURATION_SECONDS,
+                    labels,
+                    &reading.buckets,
+                    reading.duration_seconds,
+                    &reading.exemplars,
+                );
                 out.summary(HTTP_REQUEST_DURATION_SUMMARY, labels, reading.finished, reading.duration_seconds);
                 out.summary(HTTP_REQUEST_SIZE_BYTES, labels, reading.finished, reading.request_bytes as f64);
                 out.summary(HTTP_RESPONSE_SIZE_BYTES, labels, reading.finished, reading.response_bytes as f64);
@@ -46,9 +55,6 @@ impl Collector for HttpCollector {
         for user_agent in UserAgent::ALL {
             let count = self.0.user_agents.sum(user_agent as usize);
             out.counter(HTTP_REQUESTS_BY_USER_AGENT, &[user_agent.label()], count);
-        }
-        for (exception, count) in &*self.0.exceptions.lock().unwrap_or_else(PoisonError::into_inner) {
-            out.counter(HTTP_EXCEPTIONS_TOTAL, &[exception.method, &exception.endpoint, exception.kind], *count);
         }
         collect_connections(&self.0.connections, out);
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use covet_telemetry::declare_metrics;
 
 declare_metrics! {
-    /// Connection metrics.
+    /// Connections of the API port.
     pub(super) ALL;
 
     /// Connections accepted.

@@ -20,6 +20,7 @@ use http_body_util::Limited;
 use super::body::{Arrival, ArrivingBody, DepartingBody};
 use super::{Pipeline, compression};
 use crate::error::ExceptionType;
+use crate::metrics::Finished;
 
 /// Nginx's code for a client that went away before its answer; it appears in the log and metrics, never on the wire.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -142,11 +143,17 @@ impl Exchange {
         let ended = self.pipeline.clock.monotonic();
         let duration = ended.duration_since(self.started);
         let request_bytes = self.arrival.as_ref().map_or(0, |arrival| arrival.bytes.load(Ordering::Relaxed));
+        let unix_millis = self.started_unix_millis + u64::try_from(duration.as_millis()).unwrap_or(0);
+        let trace = self.scope.trace().filter(|trace| trace.sampled);
+        let sampled = trace.map(|trace| (trace.trace_id, unix_millis));
         let route = self.route();
-        route.finished(&self.method, status, duration, request_bytes, response_bytes);
+        route.finished(&self.method, &Finished { status, duration, request_bytes, response_bytes, sampled });
+        if let Some(user) = self.scope.user() {
+            self.pipeline.metrics.calls_per_user().count(user);
+        }
         self.record(status, ended);
         access::write(&AccessLine {
-            unix_millis: self.started_unix_millis + u64::try_from(duration.as_millis()).unwrap_or(0),
+            unix_millis,
             method: self.method.as_str(),
             route: route.endpoint(),
             path: self.path(),
@@ -174,7 +181,7 @@ impl Exchange {
 
     fn count_exception(&self, response: &Response) {
         let exception = response.extensions().get::<ExceptionType>().map_or("ServerError", |exception| exception.0);
-        self.pipeline.metrics.count_exception(self.route().endpoint(), &self.method, exception);
+        self.route().failed(&self.method, exception);
     }
 }
 

@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use crate::metrics::{Collector, Exposition};
 
 crate::declare_metrics! {
-    /// What the log says about itself.
-    pub(super) ALL;
+    /// Log.
+    pub(crate) ALL;
 
     /// Log lines written.
     counter LINES_WRITTEN_TOTAL = "log_lines_written_total" {};

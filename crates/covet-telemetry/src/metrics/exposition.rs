@@ -1,18 +1,27 @@
-//! What a scrape collects. How it is written is in `text.rs`.
+//! What a scrape collects: values, grouped under one HELP and TYPE by name, in any order and from several collectors.
 //!
-//! Values may come from several collectors in any order: they are grouped under one HELP and TYPE by name,
-//! sorted by name and labels, and values with equal labels are added up.
+//! | you want | look in |
+//! |---|---|
+//! | sorting, and making one of values with equal labels | `merged.rs` |
+//! | the text | `text.rs`; what OpenMetrics demands of names `openmetrics.rs` |
+//! | which format a scraper gets | [`Format`] |
+//! | to hand the values to another process | `wire.rs` |
 
+mod format;
+mod merged;
+mod openmetrics;
 mod text;
+mod wire;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
+pub use self::format::{Format, Selection};
 pub(super) use self::text::push_labels;
-use super::{Kind, Metric};
-
-/// The `Content-Type` of the text.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) use self::wire::Sender;
+use super::exemplar::Exemplar;
+use super::{Kind, Merge, Metric, Origin};
 
 /// Where a [`Collector`](super::Collector) puts its values. Label values are given in the order of the
 /// metric's labels.
@@ -24,7 +33,9 @@ pub struct Exposition {
     last: Option<(&'static str, usize)>,
     label_text: String,
     bucket_counts: Vec<u64>,
+    exemplars: Vec<Option<Exemplar>>,
     failures: Vec<String>,
+    last_text_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -32,6 +43,12 @@ struct Family {
     name: Box<str>,
     help: Box<str>,
     kind: Kind,
+    /// Of a histogram; those of another process's are nobody's constant.
+    bounds: Cow<'static, [f64]>,
+    merge: Merge,
+    origin: Origin,
+    /// Known from another process only, and forgotten with its values.
+    foreign: bool,
     samples: Vec<Sample>,
 }
 
@@ -45,10 +62,11 @@ struct Sample {
 #[derive(Debug, Clone)]
 enum Value {
     Number(Number),
-    /// The counts lie in `bucket_counts`.
+    /// The counts lie in `bucket_counts`, and, if there are any, an exemplar for each in `exemplars`.
     Histogram {
         counts: Range<usize>,
         sum: f64,
+        exemplars: Range<usize>,
     },
     Summary {
         count: u64,
@@ -90,13 +108,6 @@ impl From<f64> for Number {
 }
 
 impl Number {
-    fn plus(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Whole(a), Self::Whole(b)) => Self::Whole(a.wrapping_add(b)),
-            (a, b) => Self::Float(a.as_f64() + b.as_f64()),
-        }
-    }
-
     fn as_f64(self) -> f64 {
         match self {
             Self::Whole(value) => value as f64,
@@ -127,7 +138,23 @@ impl Exposition {
 
     /// A histogram: the count of each bucket by itself, not cumulative, `+Inf` last; and the sum.
     pub fn histogram(&mut self, metric: &'static Metric, labels: &[&str], counts: &[u64], sum: f64) {
-        let value = self.histogram_value(counts.iter().copied(), sum);
+        self.histogram_with_exemplars(metric, labels, counts, sum, &[]);
+    }
+
+    /// The same with an exemplar for each bucket, `+Inf` last; or none at all.
+    ///
+    /// # Panics
+    /// Also when there is another number of exemplars than of counts.
+    pub fn histogram_with_exemplars(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        counts: &[u64],
+        sum: f64,
+        exemplars: &[Option<Exemplar>],
+    ) {
+        assert!(exemplars.is_empty() || exemplars.len() == counts.len(), "exemplars of {}", metric.name);
+        let value = self.histogram_value(counts.iter().copied(), sum, exemplars);
         self.add(metric, Kind::Histogram(metric.kind.buckets()), labels, value);
     }
 
@@ -166,38 +193,65 @@ impl Exposition {
         {
             return family;
         }
-        let family = self.known_or_new(metric.name, metric.help, metric.kind);
+        let known = self.by_name.get(metric.name).copied();
+        let family = known
+            .unwrap_or_else(|| self.new_family(metric.name, &metric.help(), metric.kind, metric.merge, metric.origin));
         self.last = Some((metric.name, family));
         family
     }
 
-    fn histogram_value(&mut self, counts: impl Iterator<Item = u64>, sum: f64) -> Value {
-        let start = self.bucket_counts.len();
+    fn new_family(&mut self, name: &str, help: &str, kind: Kind, merge: Merge, origin: Origin) -> usize {
+        let index = self.families.len();
+        self.by_name.insert(name.into(), index);
+        self.families.push(Family {
+            name: name.into(),
+            help: help.into(),
+            kind,
+            bounds: Cow::Borrowed(kind.buckets()),
+            merge,
+            origin,
+            foreign: false,
+            samples: Vec::new(),
+        });
+        index
+    }
+
+    fn histogram_value(
+        &mut self,
+        counts: impl Iterator<Item = u64>,
+        sum: f64,
+        exemplars: &[Option<Exemplar>],
+    ) -> Value {
+        let (start, first) = (self.bucket_counts.len(), self.exemplars.len());
         self.bucket_counts.extend(counts);
-        Value::Histogram { counts: start..self.bucket_counts.len(), sum }
+        self.exemplars.extend_from_slice(exemplars);
+        Value::Histogram { counts: start..self.bucket_counts.len(), sum, exemplars: first..self.exemplars.len() }
     }
 }
 
 /// For the series behind the facade, whose labels are kept as text.
 impl Exposition {
-    /// The family of a metric, which from now on is of this kind. Series are given before collectors.
-    pub(super) fn family(&mut self, name: &str, help: &str, kind: Kind) -> usize {
-        let index = self.known_or_new(name, help, kind);
+    /// The family of a declared metric, which from now on is as declared. Series are given before collectors.
+    pub(super) fn family_of(&mut self, metric: &'static Metric) -> usize {
+        let index = self.declare(metric);
         let family = &mut self.families[index];
-        if family.kind != kind {
+        if family.kind != metric.kind {
             // Declared since the last scrape.
-            (family.help, family.kind) = (help.into(), kind);
+            family.help = metric.help().into();
+            (family.kind, family.merge, family.origin) = (metric.kind, metric.merge, metric.origin);
+            family.bounds = Cow::Borrowed(metric.kind.buckets());
         }
         index
     }
 
-    fn known_or_new(&mut self, name: &str, help: &str, kind: Kind) -> usize {
-        if let Some(index) = self.by_name.get(name).copied() {
-            return index;
+    /// The family of a metric that nobody declared.
+    pub(super) fn family(&mut self, name: &str, help: &str, kind: Kind) -> usize {
+        let Some(index) = self.by_name.get(name).copied() else {
+            return self.new_family(name, help, kind, Merge::Sum, Origin::Platform);
+        };
+        if *self.families[index].help != *help {
+            self.families[index].help = help.into();
         }
-        let index = self.families.len();
-        self.by_name.insert(name.into(), index);
-        self.families.push(Family { name: name.into(), help: help.into(), kind, samples: Vec::new() });
         index
     }
 
@@ -206,7 +260,7 @@ impl Exposition {
     }
 
     pub(super) fn push_histogram(&mut self, family: usize, labels: &str, counts: impl Iterator<Item = u64>, sum: f64) {
-        let value = self.histogram_value(counts, sum);
+        let value = self.histogram_value(counts, sum, &[]);
         self.push(family, labels, value);
     }
 
@@ -226,11 +280,18 @@ impl Exposition {
 
     /// Forgets the values and keeps the memory.
     pub(super) fn clear(&mut self) {
+        if self.families.iter().any(|family| family.foreign) {
+            self.families.retain(|family| !family.foreign);
+            let names = self.families.iter().enumerate().map(|(index, family)| (family.name.clone(), index));
+            self.by_name = names.collect();
+            self.last = None;
+        }
         for family in &mut self.families {
             family.samples.clear();
         }
         self.label_text.clear();
         self.bucket_counts.clear();
+        self.exemplars.clear();
         self.failures.clear();
     }
 }

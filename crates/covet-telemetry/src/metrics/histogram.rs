@@ -40,13 +40,20 @@ impl Durations {
         self.bounds_nanos.len() + 2
     }
 
-    /// Counts one duration into the histogram whose first cell is `first`.
+    /// How many buckets there are, `+Inf` among them.
+    #[must_use]
+    pub fn buckets(&self) -> usize {
+        self.bounds_nanos.len() + 1
+    }
+
+    /// Counts one duration into the histogram whose first cell is `first`. Returns its bucket.
     #[inline]
-    pub fn record(&self, lane: Lane<'_>, first: usize, duration: Duration) {
+    pub fn record(&self, lane: Lane<'_>, first: usize, duration: Duration) -> usize {
         let nanos = nanos(duration);
         let bucket = self.bounds_nanos.iter().filter(|bound| nanos > **bound).count();
         lane.add(first + bucket, 1);
         lane.add(first + self.bounds_nanos.len() + 1, nanos);
+        bucket
     }
 
     /// Puts the counts of each bucket, `+Inf` last and none cumulative, into `buckets`, and returns the sum in

@@ -3,14 +3,16 @@
 //! A call with name and labels finds its series by the key's hash, under a read lock. The first call of a key
 //! goes the slow way: the labels are brought into the form of the declaration, and the guard sees to it that
 //! no metric has more than a fixed number of label sets. What comes after that is counted under the label
-//! value `other`, so a label taken from outside can cost neither memory nor the scrape.
+//! value `other`, so a label taken from outside can cost neither memory nor the scrape. The number of metrics
+//! without a declaration and the number of remembered keys are bounded too.
 
 mod labels;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use metrics::Key;
@@ -23,11 +25,22 @@ use super::{Kind, Metric};
 
 const LOOKUP_SHARDS: usize = 16;
 
+/// Metrics that nobody declared; further names are not counted.
+const MAX_UNDECLARED: usize = 1000;
+/// How many series a scrape reads before it lets others have the family.
+const CHUNK: usize = 512;
+/// A series is found by as many keys as its labels can be put in orders; of each metric so many times its limit of
+/// label sets are remembered.
+const KEYS_PER_LABEL_SET: usize = 4;
+
 pub(super) struct Series {
     lookup: [RwLock<HashMap<Key, Handle, BuildHasherDefault<KeyHash>>>; LOOKUP_SHARDS],
-    families: Mutex<BTreeMap<Cow<'static, str>, Family>>,
+    families: RwLock<BTreeMap<Cow<'static, str>, Arc<Family>>>,
     pool: CellPool,
     max_label_sets: usize,
+    undeclared: AtomicUsize,
+    /// Uses of names beyond [`MAX_UNDECLARED`].
+    nameless: AtomicU64,
 }
 
 #[derive(Debug, Clone)]
@@ -47,18 +60,25 @@ pub(super) enum Wanted {
 }
 
 struct Family {
-    help: Cow<'static, str>,
+    declared: Option<&'static Metric>,
     kind: Kind,
-    labels: Declared,
+    state: Mutex<State>,
+    refused: Arc<AtomicU64>,
+    misused: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    /// Of a metric that nobody declared.
+    help: Option<String>,
     /// By `a="1",b="2"`.
     series: BTreeMap<String, Handle>,
-    refused: AtomicU64,
-    misused: AtomicU64,
+    remembered: usize,
 }
 
 impl Family {
     fn declared(metric: &'static Metric) -> Self {
-        Self::new(metric.help, metric.kind, Some(metric.labels))
+        Self::new(metric.kind, Some(metric))
     }
 
     fn undeclared(wanted: Wanted) -> Self {
@@ -67,12 +87,16 @@ impl Family {
             Wanted::Gauge => Kind::Gauge,
             Wanted::Histogram => Kind::Histogram(&DEFAULT_SECONDS),
         };
-        Self::new("Not described where it is counted.", kind, None)
+        Self::new(kind, None)
     }
 
-    fn new(help: &'static str, kind: Kind, labels: Declared) -> Self {
-        let (refused, misused) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { help: Cow::Borrowed(help), kind, labels, series: BTreeMap::new(), refused, misused }
+    fn new(kind: Kind, declared: Option<&'static Metric>) -> Self {
+        let (refused, misused) = (Arc::default(), AtomicU64::new(0));
+        Self { declared, kind, state: Mutex::default(), refused, misused }
+    }
+
+    fn labels(&self) -> Declared {
+        self.declared.map(|metric| metric.labels)
     }
 
     fn accepts(&self, wanted: Wanted) -> bool {
@@ -82,27 +106,64 @@ impl Family {
             Kind::Histogram(_) | Kind::Summary => wanted == Wanted::Histogram,
         }
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the values to a scrape, a few series at a time: whoever needs a new series meanwhile does not wait for
+    /// the whole of a large metric.
+    fn collect(&self, name: &str, out: &mut Exposition) {
+        let index = match self.declared {
+            Some(metric) => out.family_of(metric),
+            None => {
+                let help = self.state().help.clone();
+                let help = help.as_deref().unwrap_or("Not described where it is counted.");
+                out.family(name, help, self.kind)
+            }
+        };
+        let mut after: Option<String> = None;
+        loop {
+            let state = self.state();
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut last = None;
+            for (labels, handle) in state.series.range::<str, _>((from, Bound::Unbounded)).take(CHUNK) {
+                handle.collect(self.kind, index, labels, out);
+                last = Some(labels);
+            }
+            match last {
+                Some(labels) => after = Some(labels.clone()),
+                None => return,
+            }
+        }
+    }
 }
 
 impl Series {
     pub(super) fn new(max_label_sets: usize) -> Self {
         Self {
             lookup: Default::default(),
-            families: Mutex::new(BTreeMap::new()),
+            families: RwLock::default(),
             pool: CellPool::new(),
             max_label_sets,
+            undeclared: AtomicUsize::new(0),
+            nameless: AtomicU64::new(0),
         }
     }
 
     /// Makes the metric show before it has values. One without labels shows its zero, unless it is a gauge:
     /// nobody has read that yet.
     pub(super) fn declare(&self, metric: &'static Metric) {
-        let mut families = self.families();
-        let family = families.entry(Cow::Borrowed(metric.name)).or_insert_with(|| Family::declared(metric));
-        if family.labels.is_none() && family.series.is_empty() {
-            *family = Family::declared(metric);
+        if self.family(metric.name).is_none_or(|family| family.declared.is_none()) {
+            let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);
+            let family =
+                families.entry(Cow::Borrowed(metric.name)).or_insert_with(|| Arc::new(Family::declared(metric)));
+            // Described, and not counted yet.
+            if family.declared.is_none() && family.state().series.is_empty() {
+                *family = Arc::new(Family::declared(metric));
+                self.undeclared.fetch_sub(1, Relaxed);
+            }
         }
-        drop(families);
         let wanted = match metric.kind {
             Kind::Counter => Wanted::Counter,
             Kind::Histogram(_) | Kind::Summary => Wanted::Histogram,
@@ -113,13 +174,18 @@ impl Series {
         }
     }
 
+    /// Where uses of a declared metric beyond its limit are counted, for those who limit it themselves.
+    pub(super) fn refused(&self, metric: &'static Metric) -> Arc<AtomicU64> {
+        self.declare(metric);
+        self.family(metric.name).map(|family| Arc::clone(&family.refused)).unwrap_or_default()
+    }
+
     /// Keeps the text for a metric that nobody declared; a declaration wins over it.
     pub(super) fn describe(&self, name: &str, wanted: Wanted, help: &str) {
-        let mut families = self.families();
-        let family =
-            families.entry(Cow::Owned(valid_name(name).into_owned())).or_insert_with(|| Family::undeclared(wanted));
-        if family.labels.is_none() {
-            family.help = Cow::Owned(help.to_owned());
+        if let Some(family) = self.family_or_undeclared(name, wanted)
+            && family.declared.is_none()
+        {
+            family.state().help = Some(help.to_owned());
         }
     }
 
@@ -137,8 +203,8 @@ impl Series {
             // Only now that nothing is locked: the log may count things too.
             warning.log(key.name(), wanted, self.max_label_sets);
         }
-        let (handle, within_limit) = found?;
-        if within_limit {
+        let (handle, remember) = found?;
+        if remember {
             let mut lookup = lookup.write().unwrap_or_else(PoisonError::into_inner);
             lookup.insert(key.to_retained(), handle.clone());
         }
@@ -147,64 +213,81 @@ impl Series {
 
     /// The series, and whether its key may be remembered.
     fn register(&self, key: &Key, wanted: Wanted) -> (Option<(Handle, bool)>, Option<Warning>) {
-        let mut families = self.families();
-        let name = valid_name(key.name());
-        if !families.contains_key(name.as_ref()) {
-            families.insert(Cow::Owned(name.clone().into_owned()), Family::undeclared(wanted));
-        }
-        let Some(family) = families.get_mut(name.as_ref()) else { return (None, None) };
+        let Some(family) = self.family_or_undeclared(key.name(), wanted) else {
+            return (None, first(&self.nameless).then_some(Warning::TooManyNames));
+        };
         if !family.accepts(wanted) {
             return (None, first(&family.misused).then_some(Warning::OtherKind(family.kind)));
         }
-        let (labels, as_declared) = labels_of(key, family.labels);
+        let (labels, as_declared) = labels_of(key, family.labels());
         let mut warning = None;
         if !as_declared && first(&family.misused) {
-            warning = family.labels.map(Warning::OtherLabels);
-        }
-        if let Some(handle) = family.series.get(&labels) {
-            return (Some((handle.clone(), true)), warning);
+            warning = family.labels().map(Warning::OtherLabels);
         }
         let new = || Handle::new(family.kind, &self.pool);
-        if family.series.len() < self.max_label_sets || labels.is_empty() {
-            let handle = family.series.entry(labels).or_insert_with(new);
-            return (Some((handle.clone(), true)), warning);
+        let mut state = family.state();
+        let known = state.series.get(&labels).cloned();
+        if known.is_some() || state.series.len() < self.max_label_sets || labels.is_empty() {
+            let handle = known.unwrap_or_else(|| state.series.entry(labels).or_insert_with(new).clone());
+            let remember = state.remembered < self.max_label_sets.saturating_mul(KEYS_PER_LABEL_SET);
+            state.remembered += usize::from(remember);
+            return (Some((handle, remember)), warning);
         }
         if first(&family.refused) {
             warning = Some(Warning::TooManyLabelSets);
         }
-        let overflow = overflow_labels(key, family.labels);
-        let handle = family.series.entry(overflow).or_insert_with(new);
-        (Some((handle.clone(), false)), warning)
+        let overflow = overflow_labels(key, family.labels());
+        let handle = state.series.entry(overflow).or_insert_with(new).clone();
+        (Some((handle, false)), warning)
     }
 
     /// Gives all values to a scrape.
     pub(super) fn collect(&self, out: &mut Exposition) {
-        for (name, family) in &*self.families() {
-            let index = out.family(name, &family.help, family.kind);
-            for (labels, handle) in &family.series {
-                match handle {
-                    Handle::Counter(cell) => out.push_number(index, labels, Number::Whole(cell.value())),
-                    Handle::Gauge(cell) => out.push_number(index, labels, Number::Float(cell.value())),
-                    Handle::Histogram(cell) if family.kind == Kind::Summary => {
-                        out.push_summary(index, labels, cell.counts().sum(), cell.sum());
-                    }
-                    Handle::Histogram(cell) => out.push_histogram(index, labels, cell.counts(), cell.sum()),
-                }
-            }
+        for (name, family) in self.all_families() {
+            family.collect(&name, out);
         }
     }
 
     /// How often each metric was counted under [`OVERFLOW`], and how often it was not used as declared.
     pub(super) fn troubles(&self) -> Vec<(String, u64, u64)> {
-        let families = self.families();
-        let troubles = families.iter().map(|(name, family)| {
-            (name.clone().into_owned(), family.refused.load(Relaxed), family.misused.load(Relaxed))
-        });
+        let troubles = self
+            .all_families()
+            .into_iter()
+            .map(|(name, family)| (name.into_owned(), family.refused.load(Relaxed), family.misused.load(Relaxed)));
         troubles.filter(|(_, refused, misused)| *refused > 0 || *misused > 0).collect()
     }
 
-    fn families(&self) -> MutexGuard<'_, BTreeMap<Cow<'static, str>, Family>> {
-        self.families.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How often a metric was used whose name was one too many.
+    pub(super) fn nameless(&self) -> u64 {
+        self.nameless.load(Relaxed)
+    }
+
+    fn all_families(&self) -> Vec<(Cow<'static, str>, Arc<Family>)> {
+        let families = self.families.read().unwrap_or_else(PoisonError::into_inner);
+        families.iter().map(|(name, family)| (name.clone(), Arc::clone(family))).collect()
+    }
+
+    fn family(&self, name: &str) -> Option<Arc<Family>> {
+        self.families.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The family of this name, made if there is none; `None` when there are too many already.
+    fn family_or_undeclared(&self, name: &str, wanted: Wanted) -> Option<Arc<Family>> {
+        let name = valid_name(name);
+        if let Some(family) = self.family(&name) {
+            return Some(family);
+        }
+        let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(family) = families.get(name.as_ref()) {
+            return Some(Arc::clone(family));
+        }
+        if self.undeclared.load(Relaxed) >= MAX_UNDECLARED {
+            return None;
+        }
+        self.undeclared.fetch_add(1, Relaxed);
+        let family = Arc::new(Family::undeclared(wanted));
+        families.insert(Cow::Owned(name.into_owned()), Arc::clone(&family));
+        Some(family)
     }
 }
 
@@ -214,6 +297,17 @@ impl Handle {
             Kind::Counter => Self::Counter(Arc::new(CounterCell::new(pool))),
             Kind::Gauge | Kind::Info => Self::Gauge(Arc::default()),
             Kind::Histogram(_) | Kind::Summary => Self::Histogram(Arc::new(HistogramCell::new(pool, kind.buckets()))),
+        }
+    }
+
+    fn collect(&self, kind: Kind, family: usize, labels: &str, out: &mut Exposition) {
+        match self {
+            Self::Counter(cell) => out.push_number(family, labels, Number::Whole(cell.value())),
+            Self::Gauge(cell) => out.push_number(family, labels, Number::Float(cell.value())),
+            Self::Histogram(cell) if kind == Kind::Summary => {
+                out.push_summary(family, labels, cell.counts().sum(), cell.sum());
+            }
+            Self::Histogram(cell) => out.push_histogram(family, labels, cell.counts(), cell.sum()),
         }
     }
 
@@ -231,6 +325,7 @@ enum Warning {
     OtherKind(Kind),
     OtherLabels(&'static [&'static str]),
     TooManyLabelSets,
+    TooManyNames,
 }
 
 impl Warning {
@@ -251,6 +346,12 @@ impl Warning {
                 "a metric has its largest number of label sets; further ones are counted under \"{OVERFLOW}\". Use \
                  labels with few values, or raise COVET_METRICS__MAX_LABEL_SETS"
             ),
+            Self::TooManyNames => tracing::warn!(
+                metric,
+                limit = MAX_UNDECLARED,
+                "there are too many metrics that nobody declared; this one is not counted. A name must not be made of \
+                 values: those are for labels"
+            ),
         }
     }
 }
@@ -262,7 +363,7 @@ fn first(occurrences: &AtomicU64) -> bool {
 
 /// A [`Key`] brings its hash along.
 #[derive(Default)]
-struct KeyHash(u64);
+pub(super) struct KeyHash(u64);
 
 impl Hasher for KeyHash {
     fn write(&mut self, bytes: &[u8]) {
@@ -277,5 +378,25 @@ impl Hasher for KeyHash {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::Label;
+
+    use super::*;
+    use crate::metrics::catalog;
+
+    #[test]
+    fn keys_that_only_differ_in_what_is_not_declared_are_not_remembered_without_end() {
+        let series = Series::new(10);
+        series.declare(catalog::DB_ROWS_AFFECTED);
+        for number in 0..1000 {
+            let labels = vec![Label::new("operation", "SELECT"), Label::new("request", number.to_string())];
+            series.find(&Key::from_parts("db_rows_affected", labels), Wanted::Counter).unwrap();
+        }
+        let remembered: usize = series.lookup.iter().map(|lookup| lookup.read().unwrap().len()).sum();
+        assert!(remembered <= 10 * KEYS_PER_LABEL_SET + catalog::all().count(), "{remembered}");
     }
 }

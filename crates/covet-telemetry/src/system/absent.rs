@@ -1,6 +1,6 @@
 //! Systems whose readings are not known here.
 
-use super::readings::{CpuTimes, Interface, Load, Memory, Mount, NotRead, Process};
+use super::readings::{CpuTimes, DiskIo, Interface, Load, Memory, Mount, NotRead, Process};
 
 pub(super) fn cpu_times() -> Result<CpuTimes, NotRead> {
     Err(NotRead::Unsupported)
@@ -11,6 +11,10 @@ pub(super) fn memory() -> Result<Memory, NotRead> {
 }
 
 pub(super) fn mounts() -> Result<Vec<Mount>, NotRead> {
+    Err(NotRead::Unsupported)
+}
+
+pub(super) fn disk_io() -> Result<Vec<DiskIo>, NotRead> {
     Err(NotRead::Unsupported)
 }
 

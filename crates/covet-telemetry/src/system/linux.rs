@@ -1,6 +1,7 @@
 //! Readings from `/proc`; proc(5) describes the files.
 
 mod container;
+mod disk_io;
 mod disks;
 
 use std::fs;
@@ -10,6 +11,7 @@ use procfs::{Current, CurrentSI, KernelStats, LoadAverage, Meminfo, Uptime};
 
 use super::readings::{CpuTimes, Interface, Load, Memory, NotRead, Process};
 
+pub(super) use disk_io::disk_io;
 pub(super) use disks::mounts;
 
 fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> NotRead {
@@ -57,7 +59,12 @@ pub(super) fn load() -> Result<Load, NotRead> {
 }
 
 pub(super) fn process() -> Result<Process, NotRead> {
-    let stat = ProcProcess::myself().and_then(|process| process.stat()).map_err(failed("/proc/self/stat"))?;
+    let myself = ProcProcess::myself().map_err(failed("/proc/self"))?;
+    let stat = myself.stat().map_err(failed("/proc/self/stat"))?;
+    // Kernels can be built without it.
+    let io = myself.io().ok();
+    // It holds a descriptor.
+    drop(myself);
     let uptime = Uptime::current().map_err(failed("/proc/uptime"))?.uptime;
     let boot = procfs::boot_time_secs().map_err(failed("/proc/stat"))?;
     let descriptors = fs::read_dir("/proc/self/fd").map_err(failed("/proc/self/fd"))?.count();
@@ -68,6 +75,8 @@ pub(super) fn process() -> Result<Process, NotRead> {
         start_unix_seconds: boot as f64 + seconds(stat.starttime),
         resident_bytes: stat.rss * procfs::page_size(),
         virtual_bytes: stat.vsize,
+        read_bytes: io.as_ref().map(|io| io.read_bytes),
+        written_bytes: io.as_ref().map(|io| io.write_bytes),
         threads: u64::try_from(stat.num_threads).unwrap_or(0),
         // One of them was open for counting only.
         open_file_descriptors: descriptors.saturating_sub(1) as u64,

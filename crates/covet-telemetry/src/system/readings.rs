@@ -130,6 +130,33 @@ impl Mount {
     }
 }
 
+/// What a disk has done since the machine started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiskIo {
+    /// Such as `vda`.
+    pub device: String,
+    /// Reads completed.
+    pub reads: u64,
+    /// Writes completed.
+    pub writes: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Time in which it had something to do, in seconds.
+    pub busy_seconds: f64,
+}
+
+impl DiskIo {
+    /// Reads all of them now: whole disks, not their partitions. In a container too they are those of the machine.
+    ///
+    /// # Errors
+    /// As [`NotRead`] says.
+    pub fn read_all() -> Result<Vec<Self>, NotRead> {
+        platform::disk_io()
+    }
+}
+
 /// Bytes that a network interface has moved since it came up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
@@ -178,6 +205,10 @@ pub struct Process {
     pub resident_bytes: u64,
     /// Addresses it has claimed.
     pub virtual_bytes: u64,
+    /// Bytes it made the disks read. `None` where the kernel does not count them.
+    pub read_bytes: Option<u64>,
+    /// Bytes it made, or will make, the disks write. `None` where the kernel does not count them.
+    pub written_bytes: Option<u64>,
     /// Its threads.
     pub threads: u64,
     /// Its open file descriptors.

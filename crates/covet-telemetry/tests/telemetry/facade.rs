@@ -81,6 +81,56 @@ fn label_sets_beyond_the_limit_are_counted_together_and_the_metric_stays_bounded
 }
 
 #[test]
+fn the_limit_is_exact_and_no_count_is_lost_when_many_threads_reach_it_at_once() {
+    const THREADS: u64 = 8;
+    const EACH: u64 = 2_000;
+    let registry = limited_to("100");
+    let all_there = Barrier::new(THREADS as usize);
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (registry, all_there) = (&registry, &all_there);
+            scope.spawn(move || {
+                all_there.wait();
+                within(registry, || {
+                    for number in 0..EACH {
+                        // Each label set comes from two threads.
+                        let client = format!("{}-{number}", thread / 2);
+                        metrics::counter!("app_rate_limit_exceeded", "endpoint" => "/", "client_id" => client)
+                            .increment(1);
+                    }
+                });
+            });
+        }
+    });
+    let text = registry.render();
+    let counts = || {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("app_rate_limit_exceeded{"));
+        lines.map(|line| line.rsplit_once(' ').unwrap()).map(|(labels, count)| (labels, count.parse::<f64>().unwrap()))
+    };
+    assert_eq!(counts().count(), 101);
+    assert_eq!(counts().map(|(_, count)| count).sum::<f64>(), (THREADS * EACH) as f64);
+    let other: f64 = counts().filter(|(labels, _)| labels.contains("\"other\"")).map(|(_, count)| count).sum();
+    assert_eq!(value(&text, "metrics_label_sets_dropped_total{metric=\"app_rate_limit_exceeded\"}"), Some(other));
+    assert!(other >= (THREADS * EACH - 200) as f64, "{other}");
+}
+
+#[test]
+fn names_without_end_are_not_metrics_without_end() {
+    let registry = Registry::new();
+    within(&registry, || {
+        for number in 0..3_000 {
+            metrics::counter!(format!("made_of_values_{number}")).increment(1);
+            metrics::describe_counter!(format!("described_{number}"), "Text.");
+        }
+        metrics::counter!("db_deadlocks_total").increment(1);
+    });
+    let text = registry.render();
+    assert_eq!(text.lines().filter(|line| line.starts_with("made_of_values_")).count(), 500);
+    assert_eq!(value(&text, "metrics_names_dropped_total"), Some(2_500.0));
+    assert_eq!(value(&text, "db_deadlocks_total"), Some(1.0));
+}
+
+#[test]
 fn the_limit_holds_for_metrics_that_nobody_declared() {
     let registry = limited_to("10");
     within(&registry, || {
@@ -140,7 +190,7 @@ fn an_undeclared_metric_has_a_valid_name_default_buckets_and_its_description() {
 fn a_description_does_not_replace_the_documented_help() {
     let registry = Registry::new();
     within(&registry, || metrics::describe_counter!("db_deadlocks_total", "Something else."));
-    assert!(registry.render().contains(&format!("# HELP db_deadlocks_total {}\n", catalog::DB_DEADLOCKS_TOTAL.help)));
+    assert!(registry.render().contains(&format!("# HELP db_deadlocks_total {}\n", catalog::DB_DEADLOCKS_TOTAL.help())));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What a scrape sees when collectors behave, and when they do not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use covet_telemetry::metrics::{Collector, Exposition, Registry, catalog};
+use covet_telemetry::settings::MetricsSettings;
 use metrics::with_local_recorder;
 
 use crate::value;
@@ -29,7 +31,7 @@ fn a_collector_and_the_facade_share_a_family() {
     let registry = Registry::new();
     registry.register(collector("cache", |out| {
         out.counter(catalog::CACHE_HITS_TOTAL, &["memory", "user"], 3_u64);
-        out.gauge(catalog::CACHE_HIT_RATIO, &["memory"], 0.75);
+        out.gauge(catalog::CACHE_KEYS_TOTAL, &["memory"], 7_u64);
     }));
     with_local_recorder(&registry.recorder(), || {
         metrics::counter!("cache_hits_total", "cache_type" => "redis", "key_prefix" => "user").increment(2);
@@ -43,7 +45,7 @@ fn a_collector_and_the_facade_share_a_family() {
     cache_hits_total{cache_type="memory",key_prefix="user"} 4.0
     cache_hits_total{cache_type="redis",key_prefix="user"} 2.0
     "#);
-    assert_eq!(value(&text, "cache_hit_ratio{cache_type=\"memory\"}"), Some(0.75));
+    assert_eq!(value(&text, "cache_keys_total{cache_type=\"memory\"}"), Some(7.0));
 }
 
 #[test]
@@ -83,7 +85,7 @@ covet_telemetry::declare_metrics! {
 #[test]
 fn a_second_opinion_on_what_a_metric_is_does_not_spoil_the_text() {
     let registry = Registry::new();
-    registry.declare(ALL[0]);
+    registry.declare_all(ALL);
     registry.register(collector("other", |out| out.histogram(OTHER_JOBS, &[], &[1, 2], 3.0)));
     registry.register(collector("jobs", |out| out.gauge(JOBS, &[], 4_u64)));
     let text = registry.render();
@@ -103,8 +105,8 @@ fn a_metric_declared_after_it_was_described_is_as_declared() {
 #[test]
 fn a_value_that_is_gone_is_not_shown_again() {
     let registry = Registry::new();
-    let (tell, told) = std::sync::mpsc::channel();
-    let told = std::sync::Mutex::new(told);
+    let (tell, told) = mpsc::channel();
+    let told = Mutex::new(told);
     registry.register(collector("once", move |out| {
         if let Ok(value) = told.lock().unwrap().try_recv() {
             out.gauge(catalog::DB_CONNECTION_POOL_SIZE, &[], value);
@@ -132,6 +134,61 @@ fn scrapes_at_the_same_time_as_each_other_and_as_counting_are_whole() {
         }
     });
     assert_eq!(value(&registry.render(), "db_rows_affected{operation=\"select\"}"), Some(200.0));
+}
+
+#[test]
+fn counting_goes_on_while_a_scrape_hangs() {
+    let registry = Registry::new();
+    let (asked, is_asked) = mpsc::channel();
+    let (release, held_up) = mpsc::channel::<()>();
+    let held_up = Mutex::new(held_up);
+    registry.register(collector("hangs", move |_| {
+        asked.send(()).unwrap();
+        let _ = held_up.lock().unwrap().recv();
+    }));
+    let scrape = thread::spawn({
+        let registry = registry.clone();
+        move || registry.render()
+    });
+    is_asked.recv().unwrap();
+    let (counted, is_counted) = mpsc::channel();
+    thread::spawn({
+        let registry = registry.clone();
+        move || {
+            with_local_recorder(&registry.recorder(), || {
+                for table in 0..100 {
+                    // Known ones and new ones.
+                    for _ in 0..3 {
+                        metrics::counter!("db_slow_queries_total", "operation" => "SELECT", "table" => table.to_string())
+                            .increment(1);
+                    }
+                }
+            });
+            counted.send(()).unwrap();
+        }
+    });
+    is_counted.recv_timeout(Duration::from_secs(30)).expect("counting waits for a scrape");
+    drop(release);
+    scrape.join().unwrap();
+    let text = registry.render();
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("db_slow_queries_total{") && line.ends_with(" 3.0")).count(),
+        100
+    );
+}
+
+#[test]
+fn a_large_metric_is_read_whole_in_parts() {
+    const SERIES: usize = 5_000;
+    let registry = Registry::with_settings(&MetricsSettings { max_label_sets: SERIES, ..MetricsSettings::default() });
+    for table in 0..SERIES {
+        registry.counter(catalog::DB_SLOW_QUERIES_TOTAL, &["SELECT", &table.to_string()]).increment(table as u64);
+    }
+    let text = registry.render();
+    for table in 0..SERIES {
+        let sample = format!("db_slow_queries_total{{operation=\"SELECT\",table=\"{table}\"}} {table}.0\n");
+        assert!(text.contains(&sample), "{sample}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::value;
 
 fn registry() -> Registry {
     let registry = Registry::new();
-    registry.register(Arc::new(SystemCollector::new()));
+    registry.register(Arc::new(SystemCollector::new(&registry)));
     registry
 }
 

@@ -5,7 +5,9 @@ use std::error::Error;
 use covet_core::settings::Loaded;
 use covet_http::axum::response::{Html, IntoResponse};
 use covet_http::health::Health;
+use covet_http::metrics::HttpMetrics;
 use covet_http::routing::get;
+use covet_telemetry::metrics::Group;
 use http::header;
 use utoipa::openapi::OpenApi;
 
@@ -84,4 +86,23 @@ pub(crate) async fn router_only(app: &App, loaded: Loaded) -> Result<Router, Box
         db.close().await;
     }
     Ok(router)
+}
+
+/// The groups of metrics that the service declares, without a service around them.
+pub(crate) async fn metrics_only(
+    app: &App,
+    loaded: Loaded,
+) -> Result<Vec<&'static Group>, Box<dyn Error + Send + Sync>> {
+    let (context, _directory) = start::context_to_look_at(app, loaded).await?;
+    let metrics = context.metrics();
+    covet_telemetry::declare_all(metrics);
+    #[cfg(feature = "jemalloc")]
+    metrics.declare_all(crate::instruments::ALLOCATOR);
+    drop(HttpMetrics::new(metrics));
+    // What the service declares by itself it declares with its routes.
+    drop(router(app, &context));
+    if let Some(db) = context.database() {
+        db.close().await;
+    }
+    Ok(context.metrics().groups())
 }

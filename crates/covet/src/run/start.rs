@@ -15,13 +15,17 @@ use covet_data::migrate::Migrator;
 use covet_data::settings::DatabaseSettings;
 use covet_data::{DatabaseCheck, DatabaseCollector, Db, Migrations};
 use covet_http::pipeline::install_panic_hook;
+use covet_telemetry::metrics::Collector;
 use covet_telemetry::settings::{HealthThresholds, LogSettings, MetricsSettings, TraceSettings};
+use covet_telemetry::system::RuntimeCollector;
 use covet_telemetry::system::checks::{DiskSpace, Memory};
 use covet_telemetry::traces::Traces;
 use covet_telemetry::{Service, Telemetry};
 
 use crate::App;
 use crate::context::{Context, Inner};
+#[cfg(feature = "jemalloc")]
+use crate::instruments::AllocatorCollector;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -65,15 +69,18 @@ impl From<covet_data::migrate::MigrationError> for StartError {
 pub(super) struct Started {
     pub(super) context: Context,
     pub(super) telemetry: Telemetry,
+    pub(super) runtimes: Arc<RuntimeCollector>,
 }
 
 impl Started {
-    /// Closes the pools, sends the last spans, at most for `spans_within`, and closes the log.
-    pub(super) async fn close(self, spans_within: Duration) {
+    /// Closes the pools, sends the last spans, at most for `spans_within`, hands the last counts to the other processes, and
+    /// closes the log.
+    pub(super) async fn close(mut self, spans_within: Duration) {
         if let Some(db) = self.context.database() {
             db.close().await;
         }
         self.send_spans(spans_within).await;
+        drop(self.telemetry.membership.take());
         self.telemetry.logging.shutdown(LOG_FLUSH);
     }
 
@@ -102,6 +109,11 @@ pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartErr
     let telemetry = Telemetry::start(service, log, metrics, loaded.get::<TraceSettings>(), &clock)?;
     install_panic_hook();
     raise_descriptor_limit();
+    let runtimes = Arc::new(RuntimeCollector::new(&telemetry.registry));
+    runtimes.add("main", tokio::runtime::Handle::current());
+    telemetry.registry.register(Arc::clone(&runtimes) as Arc<dyn Collector>);
+    #[cfg(feature = "jemalloc")]
+    telemetry.registry.register(Arc::new(AllocatorCollector::new(&telemetry.registry)));
 
     let db =
         if app.database { Some(Db::connect(loaded.get::<DatabaseSettings>(), clock.clone()).await?) } else { None };
@@ -127,7 +139,7 @@ pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartErr
         metrics: telemetry.registry.clone(),
         db,
     });
-    Ok(Started { context, telemetry })
+    Ok(Started { context, telemetry, runtimes })
 }
 
 /// Who calls other services.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::sessions::{EndReason, Refreshed, Sessions};
 use super::unauthorized;
+use crate::metrics::Feature;
 use crate::state::Api;
 use crate::users::{Email, NewUser, UserView, Users, address_taken, checked_name};
 use crate::web::fields::Fields;
@@ -98,6 +99,7 @@ pub(super) async fn register(State(api): State<Api>, Json(body): Json<Registrati
     let new = NewUser { email, name, password };
     let id = new_id(&api.clock);
     let user = Users(&api.db).insert(id, &new, api.now()).await.map_err(address_taken)?;
+    api.business.business_user_registrations_total().increment(1);
     tracing::info!(target: SECURITY, user_id = %id, "user registered");
     let location = [(header::LOCATION, format!("/api/users/{id}"))];
     Ok((StatusCode::CREATED, location, Etag(user.version), Json(user.seen_by(id))).into_response())
@@ -135,6 +137,7 @@ pub(super) async fn login(State(api): State<Api>, Json(body): Json<Login>) -> Re
     let session = new_id(&api.clock);
     let refresh_token = Sessions(&api.db).open(session, credentials.id, &api.auth, api.now()).await?;
     Method::Password.succeeded();
+    api.business.business_feature_usage_total(Feature::LogIn).increment(1);
     token_pair(&api, credentials.id, session, &refresh_token)
 }
 

@@ -150,6 +150,16 @@ impl Sessions<'_> {
         Ok(())
     }
 
+    /// How many are open.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn count_open(self, now: Timestamp) -> Result<u64, Error> {
+        let sql = "SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > $1";
+        let count: i64 = self.0.read().one(sql, params![now]).await?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Stores a new password and ends the user's sessions but `kept`, both or neither.
     ///
     /// # Errors
@@ -217,6 +227,19 @@ mod tests {
             Refreshed::Refused { verdict, .. } => Some(*verdict),
             _ => None,
         }
+    }
+
+    #[tokio::test]
+    async fn a_session_is_open_until_it_is_ended_or_expires() {
+        let test = test_db().await;
+        let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+        assert_eq!(sessions.count_open(start).await.unwrap(), 0);
+        let first = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
+        sessions.open(Uuid::from_u128(3), ADA, &auth(), start + days(1)).await.unwrap();
+        assert_eq!(sessions.count_open(start + days(1)).await.unwrap(), 2);
+        sessions.end_by_token(&first.fingerprint(), EndReason::Logout, start + days(2)).await.unwrap();
+        assert_eq!(sessions.count_open(start + days(2)).await.unwrap(), 1);
+        assert_eq!(sessions.count_open(start + days(1) + auth().session_lifetime).await.unwrap(), 0);
     }
 
     #[tokio::test]

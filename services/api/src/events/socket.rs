@@ -13,6 +13,7 @@ use http::request::Parts;
 use jiff::Timestamp;
 
 use super::feed::{Received, Subscription};
+use crate::metrics::Feature;
 use crate::state::Api;
 use crate::web::problems;
 
@@ -72,6 +73,7 @@ pub(super) async fn listen(State(api): State<Api>, Listener(caller): Listener, u
     let upgrade = upgrade.protocols(&[PROTOCOL]).max_message_bytes(MAX_MESSAGE_BYTES);
     // Before the handshake is answered: what happens from then on is heard.
     let subscription = api.feed.subscribe(caller.user_id);
+    api.business.business_feature_usage_total(Feature::Listen).increment(1);
     let time_left = time_left(caller.expires_at, api.clock.now());
     upgrade.on_upgrade(move |socket| serve(socket, subscription, time_left))
 }

@@ -10,9 +10,10 @@ use http::{StatusCode, header};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::note::{NewNote, Note, NoteChange, NoteContent, NoteQuery};
+use super::note::{NewNote, Note, NoteChange, NoteContent, NoteFilter, NoteQuery};
 use super::store::{self, Notes};
 use crate::auth::or_user_is_gone;
+use crate::metrics::Feature;
 use crate::state::Api;
 use crate::web::page::{Page, PageQuery};
 use crate::web::precondition::{Etag, IfMatch, IfNoneMatch, precondition_failed};
@@ -34,7 +35,11 @@ pub(super) async fn list(
     Query(page): Query<PageQuery>,
     Query(filter): Query<NoteQuery>,
 ) -> Result<Json<Page<Note>>> {
-    let notes = Notes(&api.db).list(caller.user_id, &filter.check()?, &page).await?;
+    let filter = filter.check()?;
+    let notes = Notes(&api.db).list(caller.user_id, &filter, &page).await?;
+    if filter != NoteFilter::default() {
+        api.business.business_feature_usage_total(Feature::SearchNotes).increment(1);
+    }
     Ok(Json(page.page(notes, |note| note.id)))
 }
 
@@ -56,6 +61,7 @@ pub(super) async fn create(State(api): State<Api>, caller: Caller, Json(body): J
     let transaction = api.db.begin().await?;
     let note = store::insert(&transaction, id, caller.user_id, content, api.now()).await.map_err(or_user_is_gone)?;
     api.feed.publish_after(&transaction, caller.user_id, "note.created", note.clone());
+    api.used(&transaction, Feature::WriteNote);
     transaction.commit().await?;
     let location = [(header::LOCATION, format!("/api/notes/{id}"))];
     Ok((StatusCode::CREATED, location, note.etag(), Json(note)).into_response())
@@ -116,6 +122,7 @@ pub(super) async fn update(
         return Err(changed_meanwhile(&transaction, id, caller).await?);
     };
     api.feed.publish_after(&transaction, caller.user_id, "note.updated", note.clone());
+    api.used(&transaction, Feature::ChangeNote);
     transaction.commit().await?;
     Ok((note.etag(), Json(note)))
 }
@@ -146,6 +153,7 @@ pub(super) async fn delete(
         return Err(changed_meanwhile(&transaction, id, caller).await?);
     }
     api.feed.publish_after(&transaction, caller.user_id, "note.deleted", json!({ "id": id }));
+    api.used(&transaction, Feature::ChangeNote);
     transaction.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -12,6 +12,7 @@ use super::order::{NewOrder, Order, OrderQuery, OrderStatus, Payment};
 use super::store::{self, Orders};
 use crate::auth::or_user_is_gone;
 use crate::idempotency::{Answer, IdempotencyKey, Once};
+use crate::metrics::Feature;
 use crate::state::Api;
 use crate::web::page::{Page, PageQuery};
 use crate::web::problems;
@@ -70,6 +71,7 @@ pub(super) async fn create(
     let answer = Answer::new(StatusCode::CREATED, order);
     once.keep(&transaction, &answer).await?;
     api.feed.publish_after(&transaction, caller.user_id, "order.created", answer.body.clone());
+    api.used(&transaction, Feature::Order);
     transaction.commit().await?;
     Ok(answer.into_response(Some(location)))
 }
@@ -133,6 +135,10 @@ pub(super) async fn pay(
     once.keep(&transaction, &answer).await?;
     if paid_now {
         api.feed.publish_after(&transaction, caller.user_id, "order.paid", answer.body.clone());
+        api.used(&transaction, Feature::Pay);
+        let revenue = api.business.business_revenue_minor_units_total(answer.body.currency.code()).clone();
+        let amount = answer.body.total_minor.unsigned_abs();
+        transaction.after_commit(move || revenue.increment(amount));
     }
     transaction.commit().await?;
     Ok(answer.into_response(None))

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and its helpers with it")]
 
 mod auth;
+mod business;
 mod events;
 mod migrations;
 mod notes;

@@ -1,81 +1,74 @@
-//! The writing of a scrape as Prometheus text format 0.0.4:
-//! <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+//! The writing of a scrape as Prometheus text format 0.0.4,
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>, and what OpenMetrics has in common with it.
 
-use super::{Exposition, Family, Number, Value};
-use crate::metrics::Kind;
+use super::{Exposition, Format, Number, Selection, Value, openmetrics};
 
 impl Exposition {
-    pub(in crate::metrics) fn write(&mut self, out: &mut String) {
-        let Self { families, label_text, bucket_counts, .. } = self;
-        let mut order: Vec<&mut Family> = families.iter_mut().collect();
-        order.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        for family in order {
-            family.samples.sort_by(|a, b| label_text[a.labels.clone()].cmp(&label_text[b.labels.clone()]));
-            merge_equal(family, label_text, bucket_counts);
-            write_head(out, family);
+    /// The text.
+    pub(in crate::metrics) fn write(&mut self, format: Format, selection: Selection) -> String {
+        let order = self.merge();
+        // As long as the last one, and a little longer: a large text does not grow step by step.
+        let mut text = String::with_capacity(self.last_text_bytes + self.last_text_bytes / 16);
+        let out = &mut text;
+        let Self { families, by_name, label_text, bucket_counts, exemplars, .. } = self;
+        for family in order.into_iter().map(|index| &families[index]) {
+            if !selection.has(family.origin) {
+                continue;
+            }
+            match format {
+                Format::Text => write_head(out, &family.name, family.kind.type_name(), &family.help),
+                Format::OpenMetrics => openmetrics::write_head(out, family, |name| by_name.contains_key(name)),
+            }
             for sample in &family.samples {
                 let line = Line { name: &family.name, labels: &label_text[sample.labels.clone()] };
                 match &sample.value {
                     Value::Number(number) => line.write(out, "", None, *number),
                     Value::Summary { count, sum } => line.write_count_and_sum(out, *count, *sum),
-                    Value::Histogram { counts, sum } => {
+                    Value::Histogram { counts, sum, exemplars: shown } => {
                         let counts = &bucket_counts[counts.clone()];
+                        let shown = if format == Format::OpenMetrics { &exemplars[shown.clone()] } else { &[] };
                         let mut cumulated = 0_u64;
                         let mut bound = ryu::Buffer::new();
                         for (index, count) in counts.iter().enumerate() {
                             cumulated = cumulated.wrapping_add(*count);
-                            let le = family.kind.buckets().get(index).map_or("+Inf", |le| bound.format(*le));
+                            let le = family.bounds.get(index).map_or("+Inf", |le| bound.format(*le));
                             line.write(out, "_bucket", Some(le), Number::Whole(cumulated));
+                            if let Some(Some(exemplar)) = shown.get(index) {
+                                openmetrics::append_exemplar(out, exemplar);
+                            }
                         }
                         line.write_count_and_sum(out, cumulated, *sum);
                     }
                 }
             }
         }
+        if format == Format::OpenMetrics {
+            out.push_str("# EOF\n");
+        }
+        self.last_text_bytes = text.len();
+        text
     }
 }
 
-/// Adds up samples with equal labels; `family.samples` is sorted.
-fn merge_equal(family: &mut Family, label_text: &str, bucket_counts: &mut [u64]) {
-    let kind = family.kind;
-    family.samples.dedup_by(|later, earlier| {
-        if label_text[later.labels.clone()] != label_text[earlier.labels.clone()] {
-            return false;
-        }
-        match (&mut earlier.value, &later.value) {
-            (Value::Number(a), Value::Number(b)) if kind != Kind::Info => *a = a.plus(*b),
-            (Value::Summary { count, sum }, Value::Summary { count: more, sum: further }) => {
-                *count = count.wrapping_add(*more);
-                *sum += further;
-            }
-            (Value::Histogram { counts, sum }, Value::Histogram { counts: more, sum: further }) => {
-                for (to, from) in counts.clone().zip(more.clone()) {
-                    bucket_counts[to] = bucket_counts[to].wrapping_add(bucket_counts[from]);
-                }
-                *sum += further;
-            }
-            _ => {}
-        }
-        true
-    });
-}
-
-fn write_head(out: &mut String, family: &Family) {
+fn write_head(out: &mut String, name: &str, kind: &str, help: &str) {
     out.push_str("# HELP ");
-    out.push_str(&family.name);
+    out.push_str(name);
     out.push(' ');
-    for char in family.help.chars() {
-        match char {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            other => out.push(other),
-        }
-    }
+    push_help(out, help, &['\\', '\n']);
     out.push_str("\n# TYPE ");
-    out.push_str(&family.name);
+    out.push_str(name);
     out.push(' ');
-    out.push_str(family.kind.type_name());
+    out.push_str(kind);
     out.push('\n');
+}
+
+pub(super) fn push_help(out: &mut String, help: &str, escaped: &[char]) {
+    for char in help.chars() {
+        if escaped.contains(&char) {
+            out.push('\\');
+        }
+        out.push(if char == '\n' { 'n' } else { char });
+    }
 }
 
 struct Line<'a> {
@@ -111,7 +104,7 @@ impl Line<'_> {
     }
 }
 
-fn push_number(out: &mut String, number: Number) {
+pub(super) fn push_number(out: &mut String, number: Number) {
     match number {
         // Whole numbers show as floats too, as in `http_requests_total{…} 12543.0`.
         Number::Whole(value) => {
@@ -174,9 +167,7 @@ mod tests {
     }
 
     fn text(mut exposition: Exposition) -> String {
-        let mut out = String::new();
-        exposition.write(&mut out);
-        out
+        exposition.write(Format::Text, Selection::All)
     }
 
     #[test]
@@ -214,30 +205,6 @@ mod tests {
     }
 
     #[test]
-    fn values_with_equal_labels_from_several_collectors_are_added_up() {
-        let mut out = Exposition::default();
-        for _ in 0..2 {
-            out.counter(THINGS, &["a", "b"], 2_u64);
-            out.gauge(LEVEL, &[], 0.5);
-            out.histogram(TIMES, &["slow"], &[1, 2, 3], 1.0);
-            out.summary(SIZES, &[], 5, 50.0);
-            out.info(ABOUT, &["1.0.0"]);
-        }
-        let text = text(out);
-        for line in [
-            "things_total{kind=\"a\",name=\"b\"} 4.0",
-            "level 1.0",
-            "times_seconds_bucket{kind=\"slow\",le=\"1.0\"} 6.0",
-            "times_seconds_count{kind=\"slow\"} 12.0",
-            "times_seconds_sum{kind=\"slow\"} 2.0",
-            "sizes_bytes_count 10.0",
-            "about{version=\"1.0.0\"} 1.0",
-        ] {
-            assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{line} in\n{text}");
-        }
-    }
-
-    #[test]
     fn numbers_that_are_none_are_written_as_prometheus_reads_them() {
         for (value, text) in [(f64::INFINITY, "+Inf"), (f64::NEG_INFINITY, "-Inf"), (f64::NAN, "NaN"), (0.0, "0.0")] {
             let mut out = String::new();
@@ -249,13 +216,13 @@ mod tests {
     #[test]
     fn a_cleared_exposition_keeps_only_the_heads() {
         let mut out = Exposition::default();
-        for metric in ALL {
+        for metric in ALL.metrics {
             out.declare(metric);
         }
         out.gauge(LEVEL, &[], 1.0);
         out.clear();
         let text = text(out);
-        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE ")).count(), ALL.len());
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE ")).count(), ALL.metrics.len());
         assert!(text.lines().all(|line| line.starts_with("# ")), "{text}");
     }
 
