@@ -1,6 +1,10 @@
 //! `drill-service`: a small service on `covet::App` whose routes misbehave on request.
 //!
-//! Routes that hang or panic have no place in `covet-api`. They are in `src/bin/drill-service.rs`.
+//! Routes that hang or panic have no place in `covet-api`. They are in `src/bin/drill-service.rs`; those
+//! that use the database in [`database`].
+
+pub mod database;
+pub mod task;
 
 use anyhow::Result;
 use covet_testkit::{Service, ServiceBuilder, cargo_binary};

@@ -3,6 +3,7 @@
 //! | for | see |
 //! |---|---|
 //! | a user of `covet-api` with a token | [`account`] |
+//! | the documented metrics | [`documented`] |
 //! | a service with routes that misbehave on request | [`drill`] |
 //! | the text of `/metrics`, understood | [`exposition`] |
 //! | to scrape, also until something is so | [`scrape`] |
@@ -13,6 +14,7 @@
 //! Not for starting servers: that is `covet-testkit`, which users' tests have too.
 
 pub mod account;
+pub mod documented;
 pub mod drill;
 pub mod exposition;
 pub mod limits;

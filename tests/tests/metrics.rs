@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use covet_system_tests::documented::DOCUMENTED;
 use covet_system_tests::drill;
 use covet_system_tests::exposition::Exposition;
 use covet_system_tests::raw_http::Connection;
@@ -12,70 +13,6 @@ use covet_system_tests::scrape::{scrape, scrape_until};
 use covet_testkit::{Prometheus, Service, find_program, wait_until};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
-
-/// Name and type as documented; an info metric is exposed as a gauge of 1.
-const DOCUMENTED: [(&str, &str); 60] = [
-    ("http_requests_total", "counter"),
-    ("http_request_duration_seconds", "histogram"),
-    ("http_request_size_bytes", "summary"),
-    ("http_response_size_bytes", "summary"),
-    ("http_requests_in_progress", "gauge"),
-    ("http_exceptions_total", "counter"),
-    ("http_4xx_responses", "counter"),
-    ("http_5xx_responses", "counter"),
-    ("http_request_duration_summary", "summary"),
-    ("websocket_connections_total", "gauge"),
-    ("websocket_messages_sent", "counter"),
-    ("websocket_messages_received", "counter"),
-    ("http_requests_by_user_agent", "counter"),
-    ("db_queries_total", "counter"),
-    ("db_query_duration_seconds", "histogram"),
-    ("db_connections_active", "gauge"),
-    ("db_connections_idle", "gauge"),
-    ("db_connection_pool_size", "gauge"),
-    ("db_connection_pool_overflow", "gauge"),
-    ("db_transaction_duration_seconds", "histogram"),
-    ("db_transactions_total", "counter"),
-    ("db_deadlocks_total", "counter"),
-    ("db_rows_affected", "counter"),
-    ("db_cache_hits", "counter"),
-    ("db_cache_misses", "counter"),
-    ("db_connection_errors", "counter"),
-    ("db_query_errors", "counter"),
-    ("db_slow_queries_total", "counter"),
-    ("cache_hits_total", "counter"),
-    ("cache_misses_total", "counter"),
-    ("cache_evictions_total", "counter"),
-    ("cache_size_bytes", "gauge"),
-    ("cache_keys_total", "gauge"),
-    ("cache_operation_duration_seconds", "histogram"),
-    ("cache_connection_errors", "counter"),
-    ("cache_memory_usage_bytes", "gauge"),
-    ("cache_ttl_seconds", "histogram"),
-    ("cache_hit_ratio", "gauge"),
-    ("system_cpu_usage_percent", "gauge"),
-    ("system_memory_usage_bytes", "gauge"),
-    ("system_disk_usage_bytes", "gauge"),
-    ("system_network_bytes_sent", "counter"),
-    ("system_network_bytes_received", "counter"),
-    ("process_cpu_usage_percent", "gauge"),
-    ("process_memory_usage_bytes", "gauge"),
-    ("process_open_file_descriptors", "gauge"),
-    ("process_threads_total", "gauge"),
-    ("process_start_time_seconds", "gauge"),
-    ("system_load_average", "gauge"),
-    ("garbage_collection_duration_seconds", "histogram"),
-    ("app_info", "gauge"),
-    ("app_uptime_seconds", "gauge"),
-    ("app_requests_queue_depth", "gauge"),
-    ("app_workers_total", "gauge"),
-    ("app_background_tasks_total", "gauge"),
-    ("app_background_task_duration_seconds", "histogram"),
-    ("app_rate_limit_exceeded", "counter"),
-    ("app_auth_attempts_total", "counter"),
-    ("app_auth_failures_total", "counter"),
-    ("app_version_info", "gauge"),
-];
 
 /// Lints of `promtool check metrics` that the documented names earn, one a line. A new lint fails, and so does one that has gone.
 const ACCEPTED_LINTS: &str = include_str!("../promtool-accepted-lints.txt");

@@ -14,6 +14,8 @@ use covet::health::Outcome;
 use covet::prelude::{App, Context as Service, Error, Path, Query, Response, Router, State, get, post, put};
 use covet::telemetry::traces;
 use covet::ws::WebSocketUpgrade;
+use covet_system_tests::drill;
+use covet_system_tests::drill::task::DrillSettings;
 use http_body::{Frame, SizeHint};
 use serde::Deserialize;
 use tokio::time::Sleep;
@@ -27,7 +29,10 @@ async fn main() -> covet::Result {
         .version(env!("CARGO_PKG_VERSION"))
         .health_critical("critical", || CRITICAL.ask())
         .health("optional", || OPTIONAL.ask())
+        .settings::<DrillSettings>()
+        .periodic("drill", Duration::from_millis(500), drill::task::work)
         .routes(routes)
+        .routes(drill::database::routes)
         .run()
         .await
 }

@@ -60,7 +60,8 @@ declare_metrics! {
     counter DB_CACHE_MISSES = "db_cache_misses" {};
     /// Database connections that failed.
     ///
-    /// Moved by a connection that could not be opened. `error_type` as in `db_query_errors`.
+    /// Moved by a connection that could not be opened, or not be had in time (`timeout`). `error_type` as in
+    /// `db_query_errors`.
     counter DB_CONNECTION_ERRORS = "db_connection_errors" {error_type};
     /// Statements that failed.
     ///
@@ -69,6 +70,6 @@ declare_metrics! {
     counter DB_QUERY_ERRORS = "db_query_errors" {error_type, operation};
     /// Statements that took longer than the slow-query threshold.
     ///
-    /// Moved by each statement over `COVET_DATABASE__SLOW_QUERY_THRESHOLD`, 1 s by default; each is also logged.
+    /// Moved by each statement over `COVET_DATABASE__SLOW_QUERY`, 1 s by default; each is also logged.
     counter DB_SLOW_QUERIES_TOTAL = "db_slow_queries_total" {operation, table};
 }

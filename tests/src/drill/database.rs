@@ -1,0 +1,49 @@
+//! Routes that do to the database what a service should not.
+
+use std::time::Duration;
+
+use covet::data::params;
+use covet::prelude::{Context, Error, Query, Router, State, get};
+use serde::Deserialize;
+
+/// `/db/…`.
+pub fn routes(context: &Context) -> Router {
+    Router::new()
+        .route("/db/hold", get(hold))
+        .route("/db/roll-back", get(roll_back))
+        .route("/db/wrong", get(wrong_statement))
+        .route("/db/slow", get(slow_statement))
+        .with_state(context.clone())
+}
+
+#[derive(Deserialize)]
+struct Hold {
+    ms: u64,
+}
+
+/// Holds a transaction that has written three rows.
+async fn hold(State(context): State<Context>, Query(hold): Query<Hold>) -> Result<(), Error> {
+    let transaction = context.db().begin().await?;
+    transaction.execute("CREATE TABLE IF NOT EXISTS drill (number BIGINT NOT NULL)", params![]).await?;
+    transaction.execute("INSERT INTO drill (number) VALUES (1), (2), (3)", params![]).await?;
+    tokio::time::sleep(Duration::from_millis(hold.ms)).await;
+    Ok(transaction.commit().await?)
+}
+
+async fn roll_back(State(context): State<Context>) -> Result<(), Error> {
+    context.db().begin().await?.rollback().await;
+    Ok(())
+}
+
+async fn wrong_statement(State(context): State<Context>) -> Result<(), Error> {
+    context.db().write().execute("DELETE FROM nowhere", params![]).await?;
+    Ok(())
+}
+
+/// Counts to two million.
+async fn slow_statement(State(context): State<Context>) -> Result<String, Error> {
+    let sql = "WITH RECURSIVE count (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM count WHERE n < 2000000)
+               SELECT max(n) FROM count";
+    let highest: i64 = context.db().read().one(sql, params![]).await?;
+    Ok(highest.to_string())
+}
