@@ -6,7 +6,7 @@ use log::{Log, Metadata, Record};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-use super::event::{FieldValue, Source, Style};
+use super::event::{Parts, Source};
 use super::layer::Shared;
 use super::levels::CurrentLevels;
 
@@ -58,8 +58,8 @@ impl Source for Record<'_> {
         false
     }
 
-    fn give(&self, style: &mut dyn Style) {
-        style.message(FieldValue::Display(self.args()));
+    fn give(&self, parts: &mut Parts<'_>) {
+        parts.message(*self.args());
     }
 }
 

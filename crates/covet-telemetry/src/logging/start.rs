@@ -1,12 +1,12 @@
 //! Beginning and ending to log.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use covet_core::clock::Clock;
-use tracing::Subscriber;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry as Spans};
@@ -14,12 +14,14 @@ use tracing_subscriber::{Layer, Registry as Spans};
 use super::access::{self, AccessLog};
 use super::bridge;
 use super::escape::push_json;
-use super::file::LogFile;
+use super::event::{FieldValue, Parts, Source};
+use super::file::{LogFile, Rotation};
 use super::human::{Palette, without_colours};
-use super::layer::{LogLayer, Look, Shared};
+use super::layer::{LineFormat, LogLayer, Look, Shared};
 use super::levels::{CurrentLevels, Levels};
+use super::policy::Policy;
 use super::stdout::Stdout;
-use super::writer::{self, Sink, Writer};
+use super::writer::{self, NotWritten, Sink, Sinks, TellOfGap, Writer};
 use crate::metrics::Registry;
 use crate::settings::{LogFormat, LogSettings};
 
@@ -31,8 +33,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(2);
 pub enum LogError {
     /// The log file cannot be written.
     #[error(
-        "cannot write the log file {}: {source}. Give this user write access to its directory, set LOG_FILE to another \
-         path, or leave LOG_FILE out to log to standard output only",
+        "cannot write the log file {}: {source}. Give this user write access to its directory, or change LOG_FILE, \
+         COVET_LOG__SECURITY_FILE or COVET_LOG__AUDIT_FILE; without LOG_FILE only standard output is logged to",
         path.display()
     )]
     File {
@@ -92,11 +94,13 @@ impl Logging {
             LogFormat::Json => Look::Json,
             LogFormat::Human => Look::Human(palette),
         };
-        let sinks = sinks(settings)?;
-        let writer = Writer::start(sinks, settings.buffer.as_usize()).map_err(LogError::Thread)?;
         let mut service_json = Vec::new();
         push_json(&mut service_json, service);
-        let shared = Arc::new(Shared { writer, clock, look, service_json });
+        let format = Arc::new(LineFormat { clock, look, service_json, policy: Policy::new(settings) });
+        let sinks = sinks(settings, &format.clock)?;
+        let writer =
+            Writer::start(sinks, settings.buffer.as_usize(), tell_of_gaps(&format)).map_err(LogError::Thread)?;
+        let shared = Arc::new(Shared { writer, look, service_json: format.service_json.clone(), format });
         let current = CurrentLevels::new(settings.level.clone());
         let access = AccessLog::new(Arc::clone(&shared), terminal);
         let levels = LogLevels { current, access };
@@ -166,35 +170,73 @@ impl LogLevels {
     /// Tells those that do not ask for each line.
     fn tell_others(&self, levels: &Levels) {
         bridge::limit_to(levels.most_verbose());
-        self.access.set_enabled(levels.enabled(super::API, tracing::Level::INFO));
+        self.access.set_enabled(levels.enabled(super::API, Level::INFO));
     }
 }
 
-fn sinks(settings: &LogSettings) -> Result<Vec<Box<dyn Sink>>, LogError> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    if settings.stdout {
-        sinks.push(Box::new(Stdout));
-    }
-    if let Some(path) = &settings.file {
-        let file = LogFile::open(path, settings.file_max_size.bytes(), settings.files_kept)
+fn sinks(settings: &LogSettings, clock: &Clock) -> Result<Sinks, LogError> {
+    let rotation =
+        Rotation { max_size: settings.file_max_size.bytes(), every: settings.rotate_every, kept: settings.files_kept };
+    let file = |path: &Option<PathBuf>| -> Result<Option<Box<dyn Sink>>, LogError> {
+        let Some(path) = path else { return Ok(None) };
+        let file = LogFile::open(path, rotation, clock.clone())
             .map_err(|source| LogError::File { path: path.clone(), source })?;
-        sinks.push(match settings.format {
+        Ok(Some(match settings.format {
             LogFormat::Json => Box::new(file),
             LogFormat::Human => Box::new(Uncoloured(file)),
-        });
+        }))
+    };
+    let mut log: Vec<Box<dyn Sink>> = Vec::new();
+    if settings.stdout {
+        log.push(Box::new(Stdout));
     }
-    if sinks.is_empty() { Err(LogError::Nowhere) } else { Ok(sinks) }
+    log.extend(file(&settings.file)?);
+    if log.is_empty() {
+        return Err(LogError::Nowhere);
+    }
+    Ok(Sinks { log, security: file(&settings.security_file)?, audit: file(&settings.audit_file)? })
 }
 
 /// A file beside a coloured terminal.
 struct Uncoloured(LogFile);
 
 impl Sink for Uncoloured {
-    fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn write_lines(&mut self, lines: &[u8]) -> Result<(), NotWritten> {
         self.0.write_lines(&without_colours(lines))
     }
 
     fn name(&self) -> String {
         self.0.name()
+    }
+}
+
+fn tell_of_gaps(format: &Arc<LineFormat>) -> TellOfGap {
+    let format = Arc::clone(format);
+    Box::new(move |reason, lines| format.line(&Gap { reason, lines }))
+}
+
+/// Lines that are not in the log, as an event.
+struct Gap {
+    reason: &'static str,
+    lines: u64,
+}
+
+impl Source for Gap {
+    fn level(&self) -> Level {
+        Level::WARN
+    }
+
+    fn target(&self) -> &str {
+        "covet_telemetry::logging"
+    }
+
+    fn has(&self, _: &str) -> bool {
+        false
+    }
+
+    fn give(&self, parts: &mut Parts<'_>) {
+        parts.message(format_args!("log lines were lost here"));
+        parts.style.field("reason", FieldValue::Text(self.reason));
+        parts.style.field("lines", FieldValue::Unsigned(self.lines));
     }
 }
