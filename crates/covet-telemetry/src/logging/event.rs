@@ -1,6 +1,6 @@
 //! An event as the parts of a line: what the JSON and the human format have in common.
 //!
-//! The order of a line: time, level, logger, service, message; then request, user and client address when the
+//! The order of a line: time, level, logger, service, message; then request, user, client address and trace when the
 //! event happens inside a request; then the event's own fields in their order. Every value passes [`Parts`], which leaves
 //! out and masks what the policy says.
 
@@ -12,7 +12,7 @@ use tracing::{Event, Level};
 
 use super::policy::Policy;
 use super::redact::REDACTED;
-use crate::request;
+use crate::{request, traces};
 
 /// A field's value, with nothing in it that must not be written.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +85,8 @@ const RESERVED: [&str; 4] = ["timestamp", "level", "logger", "service"];
 const REQUEST_ID: &str = "request_id";
 const USER_ID: &str = "user_id";
 const IP_ADDRESS: &str = "ip_address";
+const TRACE_ID: &str = "trace_id";
+const SPAN_ID: &str = "span_id";
 
 /// Between an event and the look of its line: values become text here, and lose what must not be written.
 pub(super) struct Parts<'a> {
@@ -113,6 +115,15 @@ impl Parts<'_> {
                 self.style.field(IP_ADDRESS, FieldValue::Text(&address));
             }
         });
+        if let Some(trace) = traces::current() {
+            for (name, digits) in [(TRACE_ID, &trace.trace_id.hex()[..]), (SPAN_ID, &trace.span_id.hex()[..])] {
+                if !source.has(name)
+                    && let Ok(digits) = std::str::from_utf8(digits)
+                {
+                    self.style.field(name, FieldValue::Text(digits));
+                }
+            }
+        }
     }
 
     /// Gives the message.

@@ -28,9 +28,6 @@ pub(super) struct LogLayer {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) writer: Writer,
-    pub(super) look: Look,
-    /// The service's name, escaped for JSON.
-    pub(super) service_json: Vec<u8>,
     pub(super) format: Arc<LineFormat>,
 }
 

@@ -100,7 +100,7 @@ impl Logging {
         let sinks = sinks(settings, &format.clock)?;
         let writer =
             Writer::start(sinks, settings.buffer.as_usize(), tell_of_gaps(&format)).map_err(LogError::Thread)?;
-        let shared = Arc::new(Shared { writer, look, service_json: format.service_json.clone(), format });
+        let shared = Arc::new(Shared { writer, format });
         let current = CurrentLevels::new(settings.level.clone());
         let access = AccessLog::new(Arc::clone(&shared), terminal);
         let levels = LogLevels { current, access };
@@ -119,6 +119,12 @@ impl Logging {
     /// Makes [`access::write`] write here, unless it already writes elsewhere.
     pub fn install_access_log(&self) {
         access::install(self.levels.access.clone());
+    }
+
+    /// Makes [`access::write`] write here on this thread, whatever is installed for the others: for a test that shares
+    /// the process with others.
+    pub fn install_access_log_for_thread(&self) {
+        access::install_for_thread(self.levels.access.clone());
     }
 
     /// The levels in effect, to show or change.
