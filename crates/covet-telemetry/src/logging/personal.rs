@@ -23,8 +23,8 @@ const HASH_BYTES: usize = 8;
 /// The policy in effect.
 #[derive(Debug)]
 pub(super) struct Personal {
-    pub(super) address: AddressPolicy,
-    pub(super) user: UserPolicy,
+    address: AddressPolicy,
+    user: UserPolicy,
     key: SecretString,
 }
 
@@ -32,6 +32,12 @@ impl Personal {
     pub(super) fn new(settings: &LogSettings) -> Self {
         let key = settings.hash_key.clone().unwrap_or_else(|| SecretString::from(hex(&random_bytes::<32>())));
         Self { address: settings.ip_address, user: settings.user_id, key }
+    }
+
+    /// Whether addresses and ids are written as they are.
+    #[inline]
+    pub(super) fn all_is_written(&self) -> bool {
+        self.address == AddressPolicy::Full && self.user == UserPolicy::Full
     }
 
     /// The address as it may be written; `None` when it may not.

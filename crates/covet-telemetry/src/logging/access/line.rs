@@ -1,5 +1,6 @@
 //! The text of an access line, as JSON and for people.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,8 +12,7 @@ use crate::logging::escape::{push_json, push_plain};
 use crate::logging::human::{Palette, push_value};
 use crate::logging::personal::Personal;
 use crate::logging::timestamp::TimeText;
-use crate::request::Tally;
-use crate::settings::AddressPolicy;
+use crate::request::{RequestScope, Tally};
 
 const PATH_BYTES: usize = 2048;
 const USER_AGENT_BYTES: usize = 512;
@@ -45,23 +45,49 @@ pub(super) fn push_json_line(
     push_integer(out, line.request_bytes);
     out.extend_from_slice(b",\"response_bytes\":");
     push_integer(out, line.response_bytes);
-    match personal.address {
-        AddressPolicy::Full => {
-            out.extend_from_slice(b",\"ip_address\":\"");
-            push_address(out, scope.client());
+    if personal.all_is_written() {
+        out.extend_from_slice(b",\"ip_address\":\"");
+        push_address(out, scope.client());
+        if let Some(user) = scope.user() {
+            out.extend_from_slice(b"\",\"user_id\":\"");
+            push_json(out, user);
+        }
+        out.extend_from_slice(b"\",\"user_agent\":\"");
+    } else {
+        push_personal(out, personal, scope);
+        out.extend_from_slice(b",\"user_agent\":\"");
+    }
+    push_json(out, cut(line.user_agent, USER_AGENT_BYTES));
+    out.extend_from_slice(b"\",\"protocol\":\"");
+    push_json(out, line.protocol);
+    if scope.trace().is_none() && scope.database().count() == 0 && scope.cache().count() == 0 {
+        out.extend_from_slice(b"\"}\n");
+    } else {
+        out.push(b'"');
+        push_work(out, scope);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// Address and user where a policy cuts or hides them. Apart, so that the line of every other request stays short.
+#[cold]
+fn push_personal(out: &mut Vec<u8>, personal: &Personal, scope: &RequestScope) {
+    let address = personal.address(scope.client()).map(Cow::Owned);
+    let user = scope.user().and_then(|user| personal.user(user));
+    for (name, text) in [("ip_address", address), ("user_id", user)] {
+        if let Some(text) = text {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":\"");
+            push_json(out, &text);
             out.push(b'"');
         }
-        _ => {
-            if let Some(address) = personal.address(scope.client()) {
-                push_text(out, b",\"ip_address\":\"", &address);
-            }
-        }
     }
-    if let Some(user) = scope.user().and_then(|user| personal.user(user)) {
-        push_text(out, b",\"user_id\":\"", &user);
-    }
-    push_text(out, b",\"user_agent\":\"", cut(line.user_agent, USER_AGENT_BYTES));
-    push_text(out, b",\"protocol\":\"", line.protocol);
+}
+
+/// The request's trace, and what database and cache did for it.
+#[inline(never)]
+fn push_work(out: &mut Vec<u8>, scope: &RequestScope) {
     if let Some(trace) = scope.trace() {
         out.extend_from_slice(b",\"trace_id\":\"");
         out.extend_from_slice(&trace.trace_id.hex());
@@ -71,19 +97,9 @@ pub(super) fn push_json_line(
     }
     push_tally(out, b",\"db_count\":", b",\"db_duration_seconds\":", scope.database());
     push_tally(out, b",\"cache_count\":", b",\"cache_duration_seconds\":", scope.cache());
-    out.extend_from_slice(b"}\n");
-}
-
-/// A field that is text: its name with everything up to the value's quote, and the value.
-#[inline]
-fn push_text(out: &mut Vec<u8>, name: &[u8], text: &str) {
-    out.extend_from_slice(name);
-    push_json(out, text);
-    out.push(b'"');
 }
 
 /// Nothing where nothing was done.
-#[inline]
 fn push_tally(out: &mut Vec<u8>, count_name: &[u8], duration_name: &[u8], tally: &Tally) {
     let count = tally.count();
     if count > 0 {
@@ -194,7 +210,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::request::RequestScope;
     use crate::settings::LogSettings;
     use crate::traces::TraceContext;
 

@@ -86,20 +86,41 @@ impl Value for NamePattern {
     }
 }
 
-/// The built-in names and those of the setting.
+/// The built-in names and those of the setting, sorted by how they are compared: it happens for every field.
 #[derive(Debug)]
 pub(super) struct Names {
-    more: Vec<NamePattern>,
+    exact: Vec<Box<[u8]>>,
+    beginnings: Vec<Box<[u8]>>,
+    endings: Vec<Box<[u8]>>,
+    /// Patterns with a star elsewhere.
+    others: Vec<String>,
+    harmless: Vec<&'static [u8]>,
 }
 
 impl Names {
     pub(super) fn new(more: &[NamePattern]) -> Self {
-        Self { more: more.to_vec() }
+        let named_by_setting = |name: &&&str| more.iter().any(|pattern| pattern.matches(name));
+        let harmless = HARMLESS.iter().filter(|name| !named_by_setting(name)).map(|name| name.as_bytes()).collect();
+        let (exact, beginnings, endings, others) = Default::default();
+        let mut names = Self { exact, beginnings, endings, others, harmless };
+        for pattern in SECRET.into_iter().chain(more.iter().map(|pattern| pattern.0.as_str())) {
+            let kind = match (pattern.find('*'), pattern.rfind('*')) {
+                (None, _) => Some(&mut names.exact),
+                (Some(0), Some(0)) => Some(&mut names.endings),
+                (Some(first), Some(last)) if first == last && last == pattern.len() - 1 => Some(&mut names.beginnings),
+                _ => None,
+            };
+            match kind {
+                Some(kind) => kind.push(pattern.trim_matches('*').as_bytes().into()),
+                None => names.others.push(pattern.to_owned()),
+            }
+        }
+        names
     }
 
     /// True when one of the name's parts is the name of a secret: `http.headers.cookie`, `user.password.hash`.
     pub(super) fn contain(&self, name: &str) -> bool {
-        // Most names need no change, and most have one part.
+        // Most names need no change, and have one part.
         if name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
             return self.contain_part(name.as_bytes());
         }
@@ -107,9 +128,11 @@ impl Names {
     }
 
     fn contain_part(&self, part: &[u8]) -> bool {
-        let secret = || SECRET.iter().any(|pattern| matches(pattern, part));
-        let added = || self.more.iter().any(|pattern| matches(&pattern.0, part));
-        (secret() && !HARMLESS.iter().any(|name| name.as_bytes() == part)) || added()
+        let found = self.exact.iter().any(|name| **name == *part)
+            || self.endings.iter().any(|ending| part.ends_with(ending))
+            || self.beginnings.iter().any(|beginning| part.starts_with(beginning))
+            || self.others.iter().any(|pattern| matches(pattern, part));
+        found && !self.harmless.contains(&part)
     }
 }
 
@@ -184,6 +207,7 @@ mod tests {
 
     #[test]
     fn the_setting_adds_names_with_stars_anywhere() {
+        assert!(Names::new(&["*_key".parse().unwrap()]).contain("cache_key"), "the setting has the last word");
         let names = Names::new(&["iban".parse().unwrap(), "X-Partner-*".parse().unwrap(), "*_no_*".parse().unwrap()]);
         for secret in ["iban", "payer.IBAN", "x-partner-id", "x_partner_", "card_no_1", "a_no_b_no_c"] {
             assert!(names.contain(secret), "{secret}");
