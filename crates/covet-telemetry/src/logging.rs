@@ -7,6 +7,7 @@
 //! | to begin and end logging | [`init`], [`Logging`] |
 //! | which levels are on, and to change them | [`Levels`], [`LogLevels`] |
 //! | to tell a security review or an auditor something | [`security`], [`audit`] |
+//! | where a fault comes from | [`backtrace`](mod@backtrace) |
 //! | the order and names of the fields | `event.rs` |
 //! | what is never written | `redact.rs`, `personal.rs` |
 //! | that writing never makes anybody wait | `writer.rs` |
@@ -24,6 +25,7 @@
 //! to know of a healthy service. DEBUG and TRACE: for whoever looks for a fault.
 
 pub mod access;
+pub mod backtrace;
 mod bridge;
 mod escape;
 mod event;
