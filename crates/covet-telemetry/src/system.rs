@@ -26,5 +26,5 @@ use absent as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
 
-pub use about::AboutCollector;
+pub use about::{AboutCollector, RUST_VERSION};
 pub use collector::SystemCollector;

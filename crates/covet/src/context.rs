@@ -7,7 +7,7 @@ use covet_core::clock::Clock;
 use covet_core::environment::Environment;
 use covet_core::health;
 use covet_core::lifecycle::Lifecycle;
-use covet_core::settings::{Loaded, Section};
+use covet_core::settings::{Effective, Loaded, Section};
 use covet_data::Db;
 use covet_telemetry::metrics;
 
@@ -35,6 +35,7 @@ pub struct Context {
 pub(crate) struct Inner {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
+    pub(crate) commit: Option<&'static str>,
     pub(crate) settings: Arc<Loaded>,
     pub(crate) clock: Clock,
     pub(crate) started: Instant,
@@ -107,6 +108,16 @@ impl Context {
     #[must_use]
     pub fn metrics(&self) -> &metrics::Registry {
         &self.inner.metrics
+    }
+
+    /// The commit that the service was built from, if it was told.
+    pub(crate) fn commit(&self) -> Option<&'static str> {
+        self.inner.commit
+    }
+
+    /// Every setting in effect, secrets masked.
+    pub(crate) fn effective_settings(&self) -> Effective {
+        self.inner.settings.effective()
     }
 
     pub(crate) fn started(&self) -> Instant {

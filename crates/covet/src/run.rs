@@ -73,7 +73,8 @@ async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>
     let listener = api.then(|| Listener::bind(http)).transpose()?;
 
     let health = assemble::health(context);
-    let pages = operator_pages::pages(context.clone()).merge(health.clone().operator_routes());
+    let pages = operator_pages::pages(context.clone(), started.telemetry.logging.levels())
+        .merge(health.clone().operator_routes());
     tokio::spawn(operator.serve(pages, context.lifecycle().clone()));
 
     let api_address = listener.as_ref().map(Listener::address);

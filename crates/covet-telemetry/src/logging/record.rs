@@ -60,8 +60,8 @@ pub enum Actor<'a> {
     Anonymous,
     /// A user, by id.
     User(&'a str),
-    /// Somebody at the operator's port, known by address only.
-    Operator(IpAddr),
+    /// Somebody at the operator's port. [`Record::ip_address`] is all that is known of them.
+    Operator,
     /// The service itself.
     Service,
 }
@@ -82,6 +82,7 @@ pub struct Record<'a> {
     reason: Option<&'static str>,
     actor: Option<Actor<'a>>,
     target: Option<String>,
+    ip_address: Option<IpAddr>,
     auth_method: Option<&'static str>,
     change: Option<(String, String)>,
 }
@@ -98,7 +99,16 @@ pub fn audit<'a>(event: &'static str) -> Record<'a> {
 
 impl<'a> Record<'a> {
     fn new(stream: Stream, event: &'static str) -> Self {
-        Self { stream, event, reason: None, actor: None, target: None, auth_method: None, change: None }
+        Self {
+            stream,
+            event,
+            reason: None,
+            actor: None,
+            target: None,
+            ip_address: None,
+            auth_method: None,
+            change: None,
+        }
     }
 
     /// It failed or was refused, for this reason: a word from the code, never text from a request.
@@ -117,6 +127,12 @@ impl<'a> Record<'a> {
     /// What it was done to: a kind of thing and which one, written as `kind:id`.
     pub fn target(mut self, kind: &'static str, id: impl Display) -> Self {
         self.target = Some(format!("{kind}:{id}"));
+        self
+    }
+
+    /// Where it came from, outside a request of the API: inside one the line has the client's address by itself.
+    pub fn ip_address(mut self, address: IpAddr) -> Self {
+        self.ip_address = Some(address);
         self
     }
 
@@ -158,12 +174,7 @@ impl<'a> Record<'a> {
                 )
             };
         }
-        // Inside a request the line has the client's address by itself.
-        let ip_address = match self.actor {
-            Some(Actor::Operator(address)) => Some(address),
-            _ => None,
-        };
-        match (self.stream, self.reason, ip_address) {
+        match (self.stream, self.reason, self.ip_address) {
             (Stream::Audit, None, None) => line!(AUDIT, INFO, "success"),
             (Stream::Audit, None, Some(ip_address)) => line!(AUDIT, INFO, "success", ip_address),
             (Stream::Audit, Some(_), None) => line!(AUDIT, WARN, "failure"),
@@ -183,7 +194,7 @@ fn actor_text(actor: Actor<'_>) -> String {
     match actor {
         Actor::Anonymous => "anonymous".to_owned(),
         Actor::User(id) => format!("{USER_PREFIX}{id}"),
-        Actor::Operator(_) => "operator".to_owned(),
+        Actor::Operator => "operator".to_owned(),
         Actor::Service => "service".to_owned(),
     }
 }

@@ -196,7 +196,8 @@ fn records_of_security_and_audit_have_the_documented_fields() {
             audit(vocabulary::USER_DELETED).target("user", 42).log("user deleted");
         });
         audit(vocabulary::LOG_LEVEL_CHANGED)
-            .actor(Actor::Operator(Ipv4Addr::LOCALHOST.into()))
+            .actor(Actor::Operator)
+            .ip_address(Ipv4Addr::LOCALHOST.into())
             .changed("info", "debug")
             .log("log levels changed");
         security(vocabulary::CROSS_ORIGIN).failure("other_origin").actor(Actor::Anonymous).log("refused");

@@ -99,6 +99,7 @@ pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartErr
     let context = Context::new(Inner {
         name: app.name,
         version: app.version,
+        commit: app.commit,
         settings: Arc::new(loaded),
         clock,
         started,
@@ -169,6 +170,7 @@ pub(super) async fn context_to_look_at(
     let context = Context::new(Inner {
         name: app.name,
         version: app.version,
+        commit: app.commit,
         health: HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone()),
         settings: Arc::new(loaded),
         started: clock.monotonic(),
