@@ -18,6 +18,7 @@ use covet_http::metrics::HttpMetrics;
 use covet_http::operator::OperatorPort;
 use covet_http::pipeline::{Pipeline, PipelineParts};
 use covet_http::settings::{CorsSettings, HttpSettings, OperatorSettings, SecurityHeadersSettings};
+use covet_telemetry::logging::{audit, vocabulary};
 
 pub(crate) use assemble::{describe, router_only};
 
@@ -97,6 +98,7 @@ async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>
         started_in_ms = u64::try_from(started_in.as_millis()).unwrap_or(u64::MAX),
         "ready"
     );
+    audit(vocabulary::STARTED).target("version", context.version()).log("service started");
     Ok(serving)
 }
 
