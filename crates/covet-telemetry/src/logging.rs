@@ -27,6 +27,7 @@
 pub mod access;
 pub mod backtrace;
 mod bridge;
+mod capture;
 mod escape;
 mod event;
 mod file;
@@ -44,9 +45,11 @@ mod stream;
 mod timestamp;
 mod writer;
 
+pub use capture::CapturedLines;
 pub use levels::Levels;
 pub use record::{Actor, Record, audit, security, vocabulary};
 pub use redact::NamePattern;
+pub(crate) use start::ThreadLog;
 pub use start::{LogError, LogLevels, Logging, init};
 pub use stream::{AUDIT, SECURITY};
 

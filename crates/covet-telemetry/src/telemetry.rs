@@ -5,7 +5,8 @@ use std::sync::Arc;
 use covet_core::clock::Clock;
 use covet_core::environment::Environment;
 
-use crate::logging::{self, LogError, Logging};
+use crate::local::Local;
+use crate::logging::{self, CapturedLines, LogError, Logging};
 use crate::metrics::{RecorderInstalled, Registry};
 use crate::settings::{LogSettings, MetricsSettings};
 use crate::system::{AboutCollector, SystemCollector};
@@ -56,10 +57,31 @@ impl Telemetry {
         let logging = logging::init(log, service.name, clock.clone())?;
         let registry = Registry::with_settings(metrics);
         registry.install_recorder()?;
+        Ok(Self::with_collectors(service, registry, logging, clock))
+    }
+
+    /// The same for single threads, into memory: a test starts as many as it likes. Those threads call
+    /// [`Local::adopt`] first.
+    ///
+    /// # Errors
+    /// When the thread that writes the log cannot be started.
+    pub fn capture(
+        service: Service<'_>,
+        log: &LogSettings,
+        metrics: &MetricsSettings,
+        clock: &Clock,
+    ) -> Result<(Self, Local, CapturedLines), StartError> {
+        let (logging, lines) = Logging::capture(log, service.name, clock.clone())?;
+        let registry = Registry::with_settings(metrics);
+        let local = Local::new(&logging, &registry);
+        Ok((Self::with_collectors(service, registry, logging, clock), local, lines))
+    }
+
+    fn with_collectors(service: Service<'_>, registry: Registry, logging: Logging, clock: &Clock) -> Self {
         registry.register(Arc::new(SystemCollector::new()));
         let Service { name, version, environment } = service;
         registry.register(Arc::new(AboutCollector::new(name, version, environment, clock.clone())));
         logging.register_metrics(&registry);
-        Ok(Self { registry, logging })
+        Self { registry, logging }
     }
 }

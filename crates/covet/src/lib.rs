@@ -22,6 +22,7 @@
 //! | settings of your own | [`settings`] |
 //! | passwords and tokens | [`identity`] |
 //! | WebSockets | [`ws`] |
+//! | to test a service, its log lines and metrics | [`testing`] |
 //!
 //! `App::run` is also the service's command line: `serve`, `worker`, `migrate`, `routes`, `config`, `openapi`,
 //! `healthcheck`.
@@ -36,6 +37,7 @@ mod operator_pages;
 mod periodic;
 mod run;
 pub mod settings;
+pub mod testing;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ mod assemble;
 mod shutdown;
 mod start;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::instruments::AppCollector;
 use crate::settings::WorkerSettings;
 use crate::{App, banner, operator_pages};
 use start::{StartError, Started, start};
+pub(crate) use start::{connect, service};
 
 /// Serves the API until told to stop.
 pub(crate) async fn serve(app: App, loaded: Loaded) -> ExitCode {
@@ -50,8 +52,8 @@ async fn run(app: App, loaded: Loaded, api: bool) -> ExitCode {
         Ok(started) => started,
         Err(error) => return could_not(&format!("{name} cannot start"), &error),
     };
-    match open(&app, &started, api).await {
-        Ok(serving) => shutdown::when_told(started, serving, signals).await,
+    match open(&app, &started, api, Threads::Own).await {
+        Ok(Opened { serving, .. }) => shutdown::when_told(started, serving, signals).await,
         Err(error) => {
             let code = could_not(&format!("{name} cannot start"), &error);
             started.close().await;
@@ -60,8 +62,24 @@ async fn run(app: App, loaded: Loaded, api: bool) -> ExitCode {
     }
 }
 
+/// What is open.
+pub(crate) struct Opened {
+    pub(crate) serving: Option<Serving>,
+    pub(crate) api: Option<SocketAddr>,
+    pub(crate) operator: SocketAddr,
+}
+
+/// Where requests are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// On threads of the listener's own, as `COVET_HTTP__RUNTIME` says.
+    Own,
+    /// On the runtime of whoever opens the port: tests.
+    Callers,
+}
+
 /// Opens the ports and begins to work.
-async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>, StartError> {
+pub(crate) async fn open(app: &App, started: &Started, api: bool, threads: Threads) -> Result<Opened, StartError> {
     let context = &started.context;
     let http = context.settings::<HttpSettings>();
     // Files first: a wrong one is told before a port is bound.
@@ -80,7 +98,7 @@ async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>
 
     let api_address = listener.as_ref().map(Listener::address);
     let serving = match listener {
-        Some(listener) => Some(serve_api(app, started, listener, health, tls)?),
+        Some(listener) => Some(serve_api(app, started, listener, health, tls, threads)?),
         None => None,
     };
     if !api || context.settings::<WorkerSettings>().in_process {
@@ -99,7 +117,7 @@ async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>
         "ready"
     );
     audit(vocabulary::STARTED).target("version", context.version()).log("service started");
-    Ok(serving)
+    Ok(Opened { serving, api: api_address, operator: operator_address })
 }
 
 fn serve_api(
@@ -108,6 +126,7 @@ fn serve_api(
     listener: Listener,
     health: covet_http::health::Health,
     tls: Option<Tls>,
+    threads: Threads,
 ) -> Result<Serving, StartError> {
     let context = &started.context;
     let http = context.settings::<HttpSettings>();
@@ -126,16 +145,18 @@ fn serve_api(
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().keep_fresh());
     }
-    let serving = listener
-        .serve(ServeParts {
-            settings: http.clone(),
-            pipeline,
-            tls,
-            metrics,
-            lifecycle: context.lifecycle().clone(),
-            clock: context.clock().clone(),
-        })
-        .map_err(StartError::Threads)?;
+    let parts = ServeParts {
+        settings: http.clone(),
+        pipeline,
+        tls,
+        metrics,
+        lifecycle: context.lifecycle().clone(),
+        clock: context.clock().clone(),
+    };
+    let serving = match threads {
+        Threads::Own => listener.serve(parts).map_err(StartError::Threads)?,
+        Threads::Callers => listener.serve_here(parts),
+    };
     context.metrics().register(Arc::new(AppCollector(serving.states())));
     Ok(serving)
 }

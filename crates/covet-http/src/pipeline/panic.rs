@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Once;
 
 use axum::response::Response;
 use covet_core::problem::Problem;
 use covet_telemetry::logging::backtrace::{self, LogBacktrace};
-use covet_telemetry::request;
+use covet_telemetry::{local, request};
 use http::StatusCode;
 use tracing::field::display;
 
@@ -25,18 +26,30 @@ struct Seen {
 
 /// Sends panics to the log: with the request's id inside a request, else as an error of the process. Call once.
 pub fn install_hook() {
-    panic::set_hook(Box::new(|info| {
-        let backtrace = backtrace::capture();
-        let location = info.location().map(ToString::to_string).unwrap_or_default();
-        if request::current(|_| ()).is_some() {
-            SEEN.set(Some(Seen { location, backtrace }));
-        } else {
-            let backtrace = backtrace.as_ref().map(display);
-            let thread = std::thread::current().name().map(str::to_owned);
-            let panic_message = text_of(info.payload());
-            tracing::error!(panic_message, location, thread, backtrace, "panic outside a request");
-        }
-    }));
+    panic::set_hook(Box::new(note));
+}
+
+/// The same in a process that others share: panics outside requests of threads without telemetry of their own go where
+/// they went before. Call as often as you like.
+pub fn install_hook_beside_others() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| if local::is_local() { note(info) } else { others(info) }));
+    });
+}
+
+fn note(info: &PanicHookInfo<'_>) {
+    let backtrace = backtrace::capture();
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    if request::current(|_| ()).is_some() {
+        SEEN.set(Some(Seen { location, backtrace }));
+        return;
+    }
+    let backtrace = backtrace.as_ref().map(display);
+    let thread = std::thread::current().name().map(str::to_owned);
+    let panic_message = text_of(info.payload());
+    tracing::error!(panic_message, location, thread, backtrace, "panic outside a request");
 }
 
 fn text_of(payload: &(dyn Any + Send)) -> String {

@@ -63,41 +63,46 @@ const OTHERS: [&str; 18] = [
     "std::",
     "core::",
     "alloc::",
-    "__rust",
+    "rustc::",
     "rust_begin_unwind",
     "tokio::",
     "hyper::",
     "hyper_util::",
     "axum::",
     "tower::",
-    "tower_service::",
     "futures_util::",
-    "covet_telemetry::logging::backtrace",
-    "covet_http::error",
-    "covet_http::pipeline::panic",
-    "__libc_start",
+    "covet_telemetry::",
+    "covet_http::",
+    "covet::testing::",
+    "libc_start",
     "start_thread",
     "clone",
+    "main",
 ];
 
-/// The frames of other code: `  12: name` and the place below it.
+/// Where the source of others lies: the standard library's, and that of crates from a registry or a repository.
+const PLACES: [&str; 3] = ["/rustc/", "/registry/src/", "/git/checkouts/"];
+
+/// The frames of the program's own code. One takes a line, `  12: name`, and mostly one more, `  at place`.
 fn own_frames(text: &str) -> String {
-    let mut own = String::new();
-    let mut keep = false;
-    for line in text.lines() {
-        if let Some((number, function)) = line.split_once(": ")
-            && number.trim_start().bytes().all(|byte| byte.is_ascii_digit())
-        {
-            // `<tokio::… as …>::poll` is tokio's too.
-            let name = function.trim_start_matches(['<', '&', '(', '_']);
-            keep = !OTHERS.iter().any(|other| name.starts_with(other.trim_start_matches('_'))) && name != "main";
-        }
-        if keep {
-            own.push_str(if own.is_empty() { "" } else { "\n" });
-            own.push_str(line.trim_end());
+    let lines: Vec<&str> = text.lines().collect();
+    let is_head = |line: &&str| {
+        let number = line.split_once(": ").map(|(number, _)| number.trim_start());
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let mut own: Vec<&str> = Vec::new();
+    for frame in lines.chunk_by(|_, next| !is_head(next)) {
+        let name = frame[0].split_once(": ").map_or("", |(_, name)| name);
+        // `<tokio::… as …>::poll` is tokio's too.
+        let name = name.trim_start_matches(['<', '&', '(', '_']);
+        let by_name =
+            OTHERS.iter().any(|other| if other.ends_with(':') { name.starts_with(other) } else { name == *other });
+        let by_place = frame[1..].iter().any(|line| PLACES.iter().any(|place| line.contains(place)));
+        if !by_name && !by_place {
+            own.extend(frame);
         }
     }
-    own
+    own.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -118,7 +123,8 @@ mod tests {
         let text = "   0: std::backtrace::Backtrace::force_capture\n             at /rustc/x/backtrace.rs:1:1\n   \
                     1: <covet_http::error::Error>::new\n   2: shop::pay::charge::{closure#0}\n             at \
                     ./src/pay.rs:7:5\n   3: <tokio::task::Core<T> as F>::poll\n   4: <shop::Tax as Rule>::of\n   5: \
-                    __rustc::rust_begin_unwind\n   6: main\n";
+                    __rustc::rust_begin_unwind\n   6: poll<shop::pay::Future>\n             at \
+                    /home/x/.cargo/registry/src/index/tokio-1.0.0/src/task.rs:1:1\n   7: main\n";
         assert_eq!(
             own_frames(text),
             "   2: shop::pay::charge::{closure#0}\n             at ./src/pay.rs:7:5\n   4: <shop::Tax as Rule>::of"

@@ -12,7 +12,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry as Spans};
 
 use super::access::{self, AccessLog};
-use super::bridge;
+use super::bridge::{self, Bridge};
+use super::capture::{CapturedLines, Memory};
 use super::escape::push_json;
 use super::event::{FieldValue, Parts, Source};
 use super::file::{LogFile, Rotation};
@@ -77,7 +78,7 @@ pub fn init(settings: &LogSettings, service: &str, clock: Clock) -> Result<Loggi
     let subscriber = Spans::default().with(logging.layer());
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyInstalled)?;
     logging.install_access_log();
-    bridge::install(Arc::clone(&logging.shared), logging.levels.current.clone());
+    logging.bridge().install();
     Ok(logging)
 }
 
@@ -89,23 +90,55 @@ impl Logging {
     pub fn start(settings: &LogSettings, service: &str, clock: Clock) -> Result<Self, LogError> {
         let terminal = settings.stdout && io::stdout().is_terminal();
         let no_colour = settings.no_color.as_deref().is_some_and(|value| !value.is_empty());
-        let palette = Palette::new(terminal && !no_colour);
         let look = match settings.format {
             LogFormat::Json => Look::Json,
-            LogFormat::Human => Look::Human(palette),
+            LogFormat::Human => Look::Human(Palette::new(terminal && !no_colour)),
         };
+        let sinks = sinks(settings, &clock)?;
+        Self::start_with(settings, service, clock, look, sinks, terminal)
+    }
+
+    /// Starts logging as JSON into memory and nowhere else: for a test that looks at the lines.
+    ///
+    /// # Errors
+    /// When the thread that writes the log cannot be started.
+    pub fn capture(settings: &LogSettings, service: &str, clock: Clock) -> Result<(Self, CapturedLines), LogError> {
+        let memory = Memory::default();
+        let sinks = Sinks { log: vec![Box::new(memory.clone())], ..Sinks::default() };
+        let logging = Self::start_with(settings, service, clock, Look::Json, sinks, true)?;
+        let lines = CapturedLines::new(memory, logging.shared.writer.clone());
+        Ok((logging, lines))
+    }
+
+    /// `at_once`: whether access lines are handed over one by one.
+    fn start_with(
+        settings: &LogSettings,
+        service: &str,
+        clock: Clock,
+        look: Look,
+        sinks: Sinks,
+        at_once: bool,
+    ) -> Result<Self, LogError> {
         let mut service_json = Vec::new();
         push_json(&mut service_json, service);
         let format = Arc::new(LineFormat { clock, look, service_json, policy: Policy::new(settings) });
-        let sinks = sinks(settings, &format.clock)?;
         let writer =
             Writer::start(sinks, settings.buffer.as_usize(), tell_of_gaps(&format)).map_err(LogError::Thread)?;
         let shared = Arc::new(Shared { writer, format });
         let current = CurrentLevels::new(settings.level.clone());
-        let access = AccessLog::new(Arc::clone(&shared), terminal);
+        let access = AccessLog::new(Arc::clone(&shared), at_once);
         let levels = LogLevels { current, access };
         levels.tell_others(&settings.level);
         Ok(Self { shared, levels })
+    }
+
+    /// What does not come through `tracing`, for single threads.
+    pub(crate) fn thread_log(&self) -> ThreadLog {
+        ThreadLog { access: self.levels.access.clone(), bridge: self.bridge() }
+    }
+
+    fn bridge(&self) -> Bridge {
+        Bridge { shared: Arc::clone(&self.shared), levels: self.levels.current.clone() }
     }
 
     /// The layer that logs events at the levels in effect.
@@ -119,12 +152,6 @@ impl Logging {
     /// Makes [`access::write`] write here, unless it already writes elsewhere.
     pub fn install_access_log(&self) {
         access::install(self.levels.access.clone());
-    }
-
-    /// Makes [`access::write`] write here on this thread, whatever is installed for the others: for a test that shares
-    /// the process with others.
-    pub fn install_access_log_for_thread(&self) {
-        access::install_for_thread(self.levels.access.clone());
     }
 
     /// The levels in effect, to show or change.
@@ -151,6 +178,21 @@ impl Logging {
     pub fn shutdown(&self, within: Duration) -> bool {
         access::flush_thread();
         self.shared.writer.stop(within)
+    }
+}
+
+/// Access lines and records of the `log` crate, for single threads.
+#[derive(Clone)]
+pub(crate) struct ThreadLog {
+    access: AccessLog,
+    bridge: Bridge,
+}
+
+impl ThreadLog {
+    /// Takes those of the calling thread.
+    pub(crate) fn adopt(&self) {
+        access::install_for_thread(self.access.clone());
+        self.bridge.clone().install_for_thread();
     }
 }
 

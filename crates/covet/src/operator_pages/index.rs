@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use axum::extract::State;
 use axum::response::Html;
 use covet_core::health::Status;
-use covet_core::settings::{Effective, Provenance};
+use covet_core::settings::{EffectiveSetting, Provenance};
 use covet_http::axum;
+use covet_http::settings::OperatorSettings;
 use covet_telemetry::system::RUST_VERSION;
 
 use super::log_level::{InEffect, LevelControl};
@@ -32,8 +33,10 @@ async fn render(context: &Context, levels: &InEffect, asked: &str, problem: &str
     };
     let until = levels.until.map_or_else(
         || "until the next change or restart".to_owned(),
-        |until| format!("until {until:.0}, then they go back by themselves"),
+        |until| format!("until {until}, then they go back by themselves"),
     );
+    let effective = context.effective_settings();
+    let is_set = |setting: &EffectiveSetting| setting.provenance != Provenance::Default;
     Html(format!(
         include_str!("index.html"),
         name = escape(context.name()),
@@ -48,7 +51,10 @@ async fn render(context: &Context, levels: &InEffect, asked: &str, problem: &str
         asked = escape(asked),
         configured = escape(&levels.configured),
         until = until,
-        settings = settings(&context.effective_settings()),
+        port = context.settings::<OperatorSettings>().port,
+        set_settings = rows(effective.settings.iter().filter(|setting| is_set(setting))),
+        count = effective.settings.len(),
+        settings = rows(effective.settings.iter()),
     ))
 }
 
@@ -90,24 +96,23 @@ fn build(context: &Context) -> String {
     })
 }
 
-/// One table a section, as `config` shows them: secrets masked, and where each value came from.
-fn settings(effective: &Effective) -> String {
-    let mut text = String::new();
+/// The rows of these settings, section by section, as `config` shows them: secrets masked, and where each value came
+/// from.
+fn rows<'a>(settings: impl Iterator<Item = &'a EffectiveSetting>) -> String {
+    let mut text = String::from("<tbody>");
     let mut section = "";
-    for setting in &effective.settings {
+    for setting in settings {
         if setting.section != section {
-            text.push_str(if section.is_empty() { "" } else { "</tbody>" });
             section = setting.section;
-            let _ = write!(text, "<tbody><tr><th colspan=\"3\" scope=\"rowgroup\">{section}</th></tr>");
+            let _ = write!(text, "</tbody><tbody><tr><th colspan=\"3\" scope=\"rowgroup\">{section}</th></tr>");
         }
-        let class = if setting.provenance == Provenance::Default { "default" } else { "set" };
         let value = match setting.value.as_deref() {
             None => "<i>not set</i>".to_owned(),
             Some("") => "<i>empty</i>".to_owned(),
             Some(value) => escape(value),
         };
         let (variable, from) = (escape(&setting.variable), escape(&setting.provenance.to_string()));
-        let _ = write!(text, "<tr class=\"{class}\"><td>{variable}</td><td>{value}</td><td>{from}</td></tr>");
+        let _ = write!(text, "<tr><td>{variable}</td><td>{value}</td><td>{from}</td></tr>");
     }
     text.push_str("</tbody>");
     text

@@ -56,7 +56,7 @@ pub(super) struct InEffect {
     pub(super) level: String,
     /// As the service was started.
     pub(super) configured: String,
-    /// When they go back by themselves; absent when they last.
+    /// When they go back by themselves, to the second; absent when they last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) until: Option<Timestamp>,
 }
@@ -77,7 +77,8 @@ impl LevelControl {
     fn change(&self, levels: Levels, time: Option<Duration>, by: Who) {
         let mut state = self.lock();
         state.count += 1;
-        state.until = time.and_then(|time| self.clock.now().checked_add(time).ok());
+        let end = |time| Timestamp::from_second(self.clock.now().checked_add(time).ok()?.as_second()).ok();
+        state.until = time.and_then(end);
         if time.is_none() {
             state.lasting = levels.clone();
         }
@@ -105,7 +106,7 @@ impl LevelControl {
         let from = self.levels.get();
         let told_before = from.enabled(AUDIT, tracing::Level::INFO);
         let tell = |to: &Levels| {
-            let to = until.map_or_else(|| to.to_string(), |until| format!("{to} until {until:.0}"));
+            let to = until.map_or_else(|| to.to_string(), |until| format!("{to} until {until}"));
             let record = audit(vocabulary::LOG_LEVEL_CHANGED).changed(&from, to);
             match by {
                 Who::Operator(address) => {
@@ -162,7 +163,9 @@ pub(super) async fn put(
     Query(While { time }): Query<While>,
     body: String,
 ) -> Result<Json<InEffect>> {
-    let (levels, time) = read(&body, time.as_deref()).map_err(Error::bad_request)?;
+    const EXAMPLE: &str = "curl -X PUT 'localhost:9090/log-level?for=15m' --data 'info,covet_data=debug'";
+    let refused = |reason| Error::bad_request(format!("{reason}. For example: {EXAMPLE}"));
+    let (levels, time) = read(&body, time.as_deref()).map_err(refused)?;
     control.change(levels, time, Who::Operator(peer.ip()));
     Ok(Json(control.in_effect()))
 }
@@ -192,18 +195,17 @@ pub(super) async fn from_form(
     }
 }
 
-/// Levels and time, or what is wrong with them and what would do.
+/// Levels and time, or what is wrong with them.
 fn read(level: &str, time: Option<&str>) -> Result<(Levels, Option<Duration>), String> {
-    const EXAMPLE: &str = "For example: curl -X PUT 'localhost:9090/log-level?for=15m' --data 'info,covet_data=debug'";
     let level = level.trim();
     if level.is_empty() {
-        return Err(format!("No level: expected what LOG_LEVEL takes. {EXAMPLE}"));
+        return Err("No level: expected what LOG_LEVEL takes, such as info,covet_data=debug".to_owned());
     }
-    let levels = level.parse().map_err(|reason| format!("Wrong level: {reason}. {EXAMPLE}"))?;
+    let levels = level.parse().map_err(|reason| format!("Wrong level: {reason}"))?;
     let Some(time) = time else { return Ok((levels, None)) };
-    let parsed = Duration::parse(time).map_err(|reason| format!("Wrong time: {reason}. {EXAMPLE}"))?;
+    let parsed = Duration::parse(time).map_err(|reason| format!("Wrong time: {reason}"))?;
     if !(SHORTEST..=LONGEST).contains(&parsed) {
-        return Err(format!("Wrong time: expected 1s to 24h, got {time:?}. Without `for` a change lasts. {EXAMPLE}"));
+        return Err(format!("Wrong time: expected 1s to 24h, or none for a change that lasts, got {time:?}"));
     }
     Ok((levels, Some(parsed)))
 }
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_with_an_example() {
+    fn mistakes_are_told() {
         for (level, time, part) in [
             ("loud", None, "expected off, error, warn, info, debug or trace, got \"loud\""),
             (" \n", None, "No level"),
@@ -270,7 +272,7 @@ mod tests {
             ("info", Some("2d"), "1s to 24h"),
         ] {
             let reason = read(level, time).unwrap_err();
-            assert!(reason.contains(part) && reason.contains("curl -X PUT"), "{reason}");
+            assert!(reason.contains(part), "{reason}");
         }
         assert_eq!(read("info,covet_data=debug\n", Some("15m")).unwrap().1, Some(Duration::from_secs(900)));
     }

@@ -59,14 +59,14 @@ impl From<covet_data::migrate::MigrationError> for StartError {
 }
 
 /// What lives as long as the process.
-pub(super) struct Started {
-    pub(super) context: Context,
-    pub(super) telemetry: Telemetry,
+pub(crate) struct Started {
+    pub(crate) context: Context,
+    pub(crate) telemetry: Telemetry,
 }
 
 impl Started {
     /// Closes the pools, then the log.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         if let Some(db) = self.context.database() {
             db.close().await;
         }
@@ -77,15 +77,29 @@ impl Started {
 /// Longest wait for the last log lines to be written.
 pub(super) const LOG_FLUSH: Duration = Duration::from_secs(2);
 
-/// Connects everything and brings the schema up to date.
+/// Which service this is, for its telemetry.
+pub(crate) fn service<'a>(app: &'a App, loaded: &Loaded) -> Service<'a> {
+    Service { name: app.name, version: app.version, environment: loaded.environment() }
+}
+
+/// Begins telemetry and connects everything.
 pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartError> {
     let clock = Clock::system();
-    let started = clock.monotonic();
-    let service = Service { name: app.name, version: app.version, environment: loaded.environment() };
-    let telemetry = Telemetry::start(service, loaded.get::<LogSettings>(), loaded.get::<MetricsSettings>(), &clock)?;
+    let (log, metrics) = (loaded.get::<LogSettings>(), loaded.get::<MetricsSettings>());
+    let telemetry = Telemetry::start(service(app, &loaded), log, metrics, &clock)?;
     install_panic_hook();
     raise_descriptor_limit();
+    connect(app, loaded, telemetry, clock).await
+}
 
+/// Connects everything and brings the schema up to date.
+pub(crate) async fn connect(
+    app: &App,
+    loaded: Loaded,
+    telemetry: Telemetry,
+    clock: Clock,
+) -> Result<Started, StartError> {
+    let started = clock.monotonic();
     let db =
         if app.database { Some(Db::connect(loaded.get::<DatabaseSettings>(), clock.clone()).await?) } else { None };
     if let (Some(db), Some(migrations)) = (&db, &app.migrations) {
