@@ -6,8 +6,10 @@ use std::fmt;
 
 use axum::response::{IntoResponse, Response};
 use covet_core::problem::{AsProblem, Problem};
+use covet_telemetry::logging::backtrace::{self, LogBacktrace};
 use covet_telemetry::request;
 use http::{HeaderValue, StatusCode, header};
+use tracing::field::display;
 
 /// What a handler returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,6 +31,8 @@ pub struct Error {
     problem: Box<Problem>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     exception_type: &'static str,
+    /// Of an error that is the program's fault.
+    backtrace: Option<LogBacktrace>,
     headers: Vec<(header::HeaderName, HeaderValue)>,
 }
 
@@ -40,7 +44,8 @@ impl Error {
     /// A problem as it is.
     #[must_use]
     pub fn new(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), source: None, exception_type: "Problem", headers: Vec::new() }
+        let backtrace = if problem.status == 500 { backtrace::capture() } else { None };
+        Self { problem: Box::new(problem), source: None, exception_type: "Problem", backtrace, headers: Vec::new() }
     }
 
     /// A response with this status.
@@ -142,12 +147,10 @@ impl StdError for Error {
 
 impl<E: AsProblem + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        Self {
-            problem: Box::new(error.problem()),
-            source: Some(Box::new(error)),
-            exception_type: short_type_name::<E>(),
-            headers: Vec::new(),
-        }
+        let mut made = Self::new(error.problem());
+        made.source = Some(Box::new(error));
+        made.exception_type = short_type_name::<E>();
+        made
     }
 }
 
@@ -169,16 +172,15 @@ impl IntoResponse for Error {
 impl Error {
     fn log(&self, status: StatusCode) {
         let cause = self.source.as_deref().map(|cause| cause as &(dyn StdError + 'static));
+        let (status_code, backtrace) = (status.as_u16(), self.backtrace.as_ref().map(display));
         match cause {
-            Some(error) => tracing::error!(
-                error,
-                exception_type = self.exception_type,
-                status_code = status.as_u16(),
-                "request failed"
-            ),
+            Some(error) => {
+                tracing::error!(error, exception_type = self.exception_type, status_code, backtrace, "request failed")
+            }
             None => tracing::error!(
                 detail = self.problem.detail.as_deref().unwrap_or_default(),
-                status_code = status.as_u16(),
+                status_code,
+                backtrace,
                 "request failed"
             ),
         }

@@ -51,6 +51,8 @@ pub struct Listener {
 pub struct Serving {
     threads: Vec<thread::JoinHandle<()>>,
     runtimes: Vec<(String, Handle)>,
+    /// Acceptors on the runtime of whoever began it.
+    tasks: JoinSet<()>,
     states: Arc<WorkerStates>,
     metrics: HttpMetrics,
 }
@@ -99,14 +101,9 @@ impl Listener {
     /// When a thread or its runtime cannot be made.
     pub fn serve(self, parts: ServeParts) -> std::io::Result<Serving> {
         let runtime = parts.settings.runtime;
-        let metrics = parts.metrics.clone();
-        let parts = Arc::new(parts);
-        let states = Arc::new(WorkerStates::new(self.sockets.len(), parts.pipeline.admission()));
-        let (threads, runtimes) = (Vec::new(), Vec::new());
-        let mut serving = Serving { threads, runtimes, states: Arc::clone(&states), metrics };
+        let (workers, mut serving) = self.workers(parts);
         let mut tasks = Vec::new();
-        for (index, socket) in self.sockets.into_iter().enumerate() {
-            let worker = Worker::new(index, Arc::clone(&parts), Arc::clone(&states));
+        for (index, (worker, socket)) in workers.into_iter().enumerate() {
             match runtime {
                 Runtime::PerCore => {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -127,6 +124,26 @@ impl Listener {
             serving.runtimes.push(("http".to_owned(), runtime));
         }
         Ok(serving)
+    }
+
+    /// Begins to accept on the runtime that this is called on, without threads of its own: for tests.
+    #[must_use]
+    pub fn serve_here(self, parts: ServeParts) -> Serving {
+        let (workers, mut serving) = self.workers(parts);
+        for (worker, socket) in workers {
+            serving.tasks.spawn(worker.run(socket));
+        }
+        serving
+    }
+
+    /// An acceptor for each socket.
+    fn workers(self, parts: ServeParts) -> (Vec<(Worker, std::net::TcpListener)>, Serving) {
+        let metrics = parts.metrics.clone();
+        let parts = Arc::new(parts);
+        let states = Arc::new(WorkerStates::new(self.sockets.len(), parts.pipeline.admission()));
+        let worker = |(index, socket)| (Worker::new(index, Arc::clone(&parts), Arc::clone(&states)), socket);
+        let workers = self.sockets.into_iter().enumerate().map(worker).collect();
+        (workers, Serving { threads: Vec::new(), runtimes: Vec::new(), tasks: JoinSet::new(), states, metrics })
     }
 }
 
@@ -151,6 +168,7 @@ impl Serving {
 
     /// Waits until every acceptor has stopped and its connections are gone. They stop when the lifecycle does.
     pub async fn stopped(self) {
+        self.tasks.join_all().await;
         let threads = self.threads;
         let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
         // A panicked acceptor has been logged by the panic hook.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use covet_core::lifecycle::Lifecycle;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -63,7 +64,7 @@ impl OperatorPort {
                 accepted = listener.accept() => accepted,
                 () = lifecycle.cut().cancelled() => return Ok(()),
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, peer)) = accepted else {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
@@ -72,7 +73,7 @@ impl OperatorPort {
             let pages = pages.clone();
             let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
                 let pages = pages.clone();
-                async move { Ok::<_, Infallible>(answer(pages, request).await) }
+                async move { Ok::<_, Infallible>(answer(pages, request, peer).await) }
             });
             let connection = protocol.serve_connection(TokioIo::new(stream), service);
             tokio::spawn(async move {
@@ -84,8 +85,11 @@ impl OperatorPort {
     }
 }
 
-async fn answer(pages: Router, request: hyper::Request<Incoming>) -> axum::response::Response {
-    match pages.oneshot(request.map(Body::new)).await {
+/// The pages' answer; they find the peer as `ConnectInfo`.
+async fn answer(pages: Router, request: hyper::Request<Incoming>, peer: SocketAddr) -> axum::response::Response {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    match pages.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }

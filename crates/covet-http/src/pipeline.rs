@@ -41,7 +41,7 @@ pub use admission::Admission;
 pub use cors::InvalidCors;
 pub use future::PipelineFuture;
 pub use layered::{BeforeLayers, LayeredConnection};
-pub use panic::install_hook as install_panic_hook;
+pub use panic::{install_hook as install_panic_hook, install_hook_beside_others as install_panic_hook_beside_others};
 
 use crate::client_address::TrustedProxies;
 use crate::metrics::{HttpMetrics, RouteMetrics, UserAgentCache};

@@ -152,4 +152,8 @@ pub struct OperatorSettings {
     /// Address the operator's port binds to.
     #[setting(variable = "METRICS_HOST", default = "127.0.0.1", default_outside_development = "0.0.0.0")]
     pub host: IpAddr,
+    /// Names by which browsers reach the operator's pages, beside addresses and `localhost`. A page under any other name
+    /// may look but change nothing: it could be a stranger's whose name points here.
+    #[setting(default = "", example = "covet.ops.internal")]
+    pub names: Vec<String>,
 }

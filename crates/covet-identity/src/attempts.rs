@@ -1,4 +1,4 @@
-//! Every attempt to prove who one is, counted and, when it fails, told to the `covet.security` log.
+//! Every attempt to prove who one is: counted, and told to the `covet.security` log.
 //!
 //! | metric | labels |
 //! |---|---|
@@ -9,11 +9,11 @@
 //! fill the log. Log lines carry neither e-mail addresses nor tokens; the request's address and id are in the
 //! line's own fields.
 
+use std::fmt::Display;
+
+use covet_telemetry::logging::{Actor, security, vocabulary};
 use covet_telemetry::metrics::catalog::{APP_AUTH_ATTEMPTS_TOTAL, APP_AUTH_FAILURES_TOTAL};
 use metrics::{Counter, counter};
-
-/// `target` of security events in the log.
-pub const SECURITY: &str = "covet.security";
 
 /// How somebody tried to prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,18 +37,49 @@ impl Method {
         }
     }
 
-    /// Counts a success.
+    /// Counts a success that opens nothing: a password asked for again before a change.
     pub fn succeeded(self) {
         self.success_counter().increment(1);
     }
 
-    /// Counts a failure. `reason` is a fixed word, so that the number of series stays bounded.
+    /// Counts a success, and tells who has logged in or gone on with a login.
+    pub fn succeeded_for(self, user: impl Display) {
+        self.succeeded();
+        let user = user.to_string();
+        let record = |event| security(event).auth_method(self.as_str()).actor(Actor::User(&user));
+        match self {
+            Self::Password => record(vocabulary::LOGIN_SUCCEEDED).log("logged in"),
+            Self::RefreshToken => record(vocabulary::SESSION_RENEWED).log("login renewed"),
+            Self::AccessToken => {}
+        }
+    }
+
+    /// Counts a failure, and tells of it. `reason` is a fixed word, so that the number of series stays bounded.
     pub fn failed(self, reason: &'static str) {
+        self.fail(reason, None);
+    }
+
+    /// The same, of an attempt to be this user.
+    pub fn failed_for(self, reason: &'static str, user: impl Display) {
+        self.fail(reason, Some(&user));
+    }
+
+    /// Counts a failure that is told of otherwise.
+    pub fn count_failure(self, reason: &'static str) {
         counter!(APP_AUTH_ATTEMPTS_TOTAL.name, "method" => self.as_str(), "status" => "failure").increment(1);
         counter!(APP_AUTH_FAILURES_TOTAL.name, "method" => self.as_str(), "reason" => reason).increment(1);
-        if self != Self::AccessToken {
-            tracing::warn!(target: SECURITY, auth_method = self.as_str(), reason, "authentication failed");
+    }
+
+    fn fail(self, reason: &'static str, user: Option<&dyn Display>) {
+        self.count_failure(reason);
+        if self == Self::AccessToken {
+            return;
         }
+        let mut record = security(vocabulary::LOGIN_FAILED).auth_method(self.as_str()).failure(reason);
+        if let Some(user) = user {
+            record = record.target("user", user);
+        }
+        record.log("authentication failed");
     }
 
     /// The counter of successes, for callers that count on every request and keep it.

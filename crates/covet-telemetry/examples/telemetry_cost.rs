@@ -19,6 +19,7 @@ use covet_core::settings::{Section, Sources};
 use covet_telemetry::logging::access::{self, AccessLine};
 use covet_telemetry::metrics::shard::{self, Cells};
 use covet_telemetry::metrics::{Registry, catalog, histogram::Durations};
+use covet_telemetry::request::RequestScope;
 use covet_telemetry::settings::{LogSettings, MetricsSettings, TraceSettings};
 use covet_telemetry::{Service, Telemetry};
 
@@ -35,10 +36,11 @@ fn main() {
     let service = Service { name: "covet", version: "1.0.0", environment: Environment::Production };
     let telemetry = Telemetry::start(service, &log, &MetricsSettings::default(), &traces, &clock).unwrap();
 
-    let id = RequestId::generate(&clock);
+    let scope = RequestScope::new(RequestId::generate(&clock), Ipv4Addr::new(192, 0, 2, 10).into());
+    scope.set_user("0199cdd2-7a5b-7cc0-8000-000000000002");
     let line = AccessLine {
         unix_millis: 1_760_097_784_123,
-        request_id: &id,
+        scope: &scope,
         method: "GET",
         path: "/api/users/123456",
         status: 200,
@@ -46,8 +48,6 @@ fn main() {
         route: "/api/users/{id}",
         request_bytes: 0,
         response_bytes: 512,
-        ip_address: Ipv4Addr::new(192, 0, 2, 10).into(),
-        user_id: Some("0199cdd2-7a5b-7cc0-8000-000000000002"),
         user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
         protocol: "HTTP/1.1",
     };

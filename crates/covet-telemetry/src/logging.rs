@@ -5,25 +5,29 @@
 //! | to log something | `tracing::info!` and its siblings |
 //! | the line of every request | [`access`] |
 //! | to begin and end logging | [`init`], [`Logging`] |
-//! | which levels are on | [`Levels`] |
+//! | which levels are on, and to change them | [`Levels`], [`LogLevels`] |
+//! | to tell a security review or an auditor something | [`security`], [`audit`] |
+//! | where a fault comes from | [`backtrace`](mod@backtrace) |
 //! | the order and names of the fields | `event.rs` |
+//! | what is never written | `redact.rs`, `personal.rs` |
 //! | that writing never makes anybody wait | `writer.rs` |
 //! | the file and its rotation | `file.rs` |
 //!
+//! `docs/reference/logging.md` fixes field names, loggers and levels for those who read the log.
+//!
 //! **Loggers.** The `logger` of a line is the event's target with dots: `covet_http::listener` logs as
 //! `covet.http.listener`. Every crate logs under its own name: `covet.core`, `covet.telemetry`, `covet.http`,
-//! `covet.data`, `covet.identity`, and the service under its crate's name. Two loggers are no modules: [`API`]
-//! (`covet.api`) has the line of every request, [`SECURITY`] (`covet.security`) what a security review asks for.
+//! `covet.data`, `covet.identity`, and the service under its crate's name. Three loggers are no modules: [`API`]
+//! (`covet.api`) has the line of every request, [`SECURITY`] and [`AUDIT`] are streams of their own.
 //! Libraries log under their own names, whether they use `tracing` or the `log` crate.
 //!
 //! **Levels.** ERROR: somebody has to act. WARN: it went on, but not as it should. INFO: what an operator wants
 //! to know of a healthy service. DEBUG and TRACE: for whoever looks for a fault.
-//!
-//! **Never logged:** passwords, tokens, cookies, the `Authorization` header, query strings. Fields with such
-//! names are written as `[redacted]`, as a second line of defence.
 
 pub mod access;
+pub mod backtrace;
 mod bridge;
+mod capture;
 mod escape;
 mod event;
 mod file;
@@ -31,27 +35,27 @@ mod human;
 mod json;
 mod layer;
 mod levels;
+mod personal;
+mod policy;
+mod record;
 mod redact;
 mod start;
 mod stdout;
+mod stream;
 mod timestamp;
 mod writer;
 
+pub use capture::CapturedLines;
 pub use levels::Levels;
+pub use record::{Actor, Record, audit, security, vocabulary};
+pub use redact::NamePattern;
+pub(crate) use start::ThreadLog;
 pub use start::{LogError, LogLevels, Logging, init};
+pub use stream::{AUDIT, SECURITY};
 pub(crate) use writer::ALL as METRICS;
 
-pub(crate) use redact::{REDACTED, is_secret};
+pub(crate) use redact::{REDACTED, Redaction};
 pub(crate) use start::init_with_spans;
 
 /// Target of the access line.
 pub const API: &str = "covet::api";
-
-/// Target of events that matter to security: failed logins, refused tokens, changed rights.
-///
-/// ```
-/// use covet_telemetry::logging::SECURITY;
-///
-/// tracing::warn!(target: SECURITY, reason = "bad_password", "login failed");
-/// ```
-pub const SECURITY: &str = "covet::security";

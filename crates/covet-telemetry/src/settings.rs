@@ -6,20 +6,22 @@ mod traces;
 use std::path::PathBuf;
 
 use covet_core::environment::Environment;
+use covet_core::secret::SecretString;
 use covet_core::settings::{ByteSize, Invalid, SettingValue, Settings};
 
 pub use otel::{Headers, KeyValues, Milliseconds};
 pub use traces::{Compression, Exporter, Propagation, Propagator, Protocol, SamplerChoice, Target, TraceSettings};
 
-use crate::logging::Levels;
+use crate::logging::{Levels, NamePattern};
 
 /// What is logged, how it looks and where it goes.
 #[derive(Debug, Clone, Settings)]
-#[settings(section = "log")]
+#[settings(section = "log", validate = "files_differ")]
 pub struct LogSettings {
     /// Least level that is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`; after it, other levels for single
     /// loggers and what is below them, as in `info,covet_data=debug`. Loggers are named as in the log lines or as Rust
-    /// modules.
+    /// modules. `covet.security` and `covet.audit` are on whatever it says, unless it names them:
+    /// `info,covet.security=off`. It can be changed while the service runs: `/log-level` on the operator's port.
     #[setting(variable = "LOG_LEVEL", default = "info", example = "info,covet_data=debug")]
     pub level: Levels,
     /// How a line looks.
@@ -28,10 +30,19 @@ pub struct LogSettings {
     /// File that is logged to beside standard output. Its directory is made when it is not there. One process a file.
     #[setting(variable = "LOG_FILE", example = "/app/logs/covet.log")]
     pub file: Option<PathBuf>,
-    /// Size at which the file is closed and a new one begun.
+    /// File that lines of `covet.security` go to as well.
+    #[setting(example = "/app/logs/security.log")]
+    pub security_file: Option<PathBuf>,
+    /// File that lines of `covet.audit` go to as well.
+    #[setting(example = "/app/logs/audit.log")]
+    pub audit_file: Option<PathBuf>,
+    /// Size at which a log file is closed and a new one begun. Where logrotate does that, more than it lets a file grow.
     #[setting(default = "100MiB", min = "64KiB")]
     pub file_max_size: ByteSize,
-    /// Number of closed files that are kept: `covet.log.1` is the youngest.
+    /// Boundary, in UTC, after which the next line begins a new file too.
+    #[setting(default = "never")]
+    pub rotate_every: RotateEvery,
+    /// Number of closed files that are kept of each log file: `covet.log.1` is the youngest.
     #[setting(default = "5", max = "1000")]
     pub files_kept: u32,
     /// Whether to log to standard output.
@@ -44,6 +55,71 @@ pub struct LogSettings {
     /// never waits for its log.
     #[setting(default = "8MiB", min = "256KiB", max = "1GiB")]
     pub buffer: ByteSize,
+    /// Names of fields and headers whose value is never logged, beside the built-in ones (passwords, tokens, keys,
+    /// cookies and so on). `*` stands for any letters; capitals do not count, `-` and `_` are the same.
+    #[setting(default = "", example = "iban,x-partner-*")]
+    pub redact: Vec<NamePattern>,
+    /// How a client's address is logged.
+    #[setting(default = "full")]
+    pub ip_address: AddressPolicy,
+    /// How a user's id is logged.
+    #[setting(default = "full")]
+    pub user_id: UserPolicy,
+    /// Key of the pseudonyms that `hashed` makes. With the same key, all instances make the same pseudonyms, also after a
+    /// restart; without one, each process has its own.
+    #[setting(example = "openssl rand -hex 32")]
+    pub hash_key: Option<SecretString>,
+}
+
+fn files_differ(settings: &LogSettings, _: Environment) -> Vec<Invalid> {
+    let files = [
+        ("file", "LOG_FILE", &settings.file),
+        ("security_file", "COVET_LOG__SECURITY_FILE", &settings.security_file),
+        ("audit_file", "COVET_LOG__AUDIT_FILE", &settings.audit_file),
+    ];
+    let mut invalid = Vec::new();
+    for (index, (key, _, file)) in files.iter().enumerate().skip(1) {
+        let same = files[..index].iter().find(|(_, _, other)| file.is_some() && other == file);
+        if let Some((_, other, _)) = same {
+            invalid.push(Invalid::new(key, format!("is the file of {other} too, and each must have its own")));
+        }
+    }
+    invalid
+}
+
+/// When a log file is closed by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SettingValue)]
+pub enum RotateEvery {
+    /// By size only.
+    Never,
+    /// At every full hour.
+    Hour,
+    /// At midnight.
+    Day,
+}
+
+/// How a client's address is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SettingValue)]
+pub enum AddressPolicy {
+    /// As it is: who attacks can be told and blocked.
+    Full,
+    /// The network only: /24 of IPv4, /48 of IPv6.
+    Truncated,
+    /// A pseudonym: the same address has the same one.
+    Hashed,
+    /// Not at all.
+    Off,
+}
+
+/// How a user's id is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, SettingValue)]
+pub enum UserPolicy {
+    /// As it is.
+    Full,
+    /// A pseudonym: the same user has the same one.
+    Hashed,
+    /// Not at all.
+    Off,
 }
 
 /// How a log line looks.

@@ -28,7 +28,7 @@ use absent as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
 
-pub use about::AboutCollector;
+pub use about::{AboutCollector, RUST_VERSION};
 pub(crate) use collector::DISK_IO;
 pub use collector::SystemCollector;
 pub(crate) use runtime::RUNTIMES;

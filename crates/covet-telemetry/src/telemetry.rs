@@ -5,7 +5,8 @@ use std::sync::Arc;
 use covet_core::clock::Clock;
 use covet_core::environment::Environment;
 
-use crate::logging::{self, LogError, Logging};
+use crate::local::Local;
+use crate::logging::{self, CapturedLines, LogError, Logging};
 use crate::metrics::processes::{self, JoinError, Membership};
 use crate::metrics::{RecorderInstalled, Registry};
 use crate::settings::{LogSettings, MetricsSettings, TraceSettings};
@@ -81,15 +82,37 @@ impl Telemetry {
         let logging = logging::init_with_spans(log, service.name, clock.clone(), spans)?;
         let registry = Registry::with_settings(metrics);
         registry.install_recorder()?;
+        let telemetry = Self::with_collectors(service, registry, logging, clock);
+        if let Some(export) = &export {
+            export.register_metrics(&telemetry.registry);
+        }
+        let directory = metrics.processes_dir.as_deref();
+        let membership = directory.map(|directory| processes::join(&telemetry.registry, directory, clock)).transpose()?;
+        Ok(Self { membership, traces: Traces::new(traces, tracer), export, ..telemetry })
+    }
+
+    /// The same for single threads, into memory, without traces: a test starts as many as it likes. Those threads call
+    /// [`Local::adopt`] first.
+    ///
+    /// # Errors
+    /// When the thread that writes the log cannot be started.
+    pub fn capture(
+        service: Service<'_>,
+        log: &LogSettings,
+        metrics: &MetricsSettings,
+        clock: &Clock,
+    ) -> Result<(Self, Local, CapturedLines), StartError> {
+        let (logging, lines) = Logging::capture(log, service.name, clock.clone())?;
+        let registry = Registry::with_settings(metrics);
+        let local = Local::new(&logging, &registry);
+        Ok((Self::with_collectors(service, registry, logging, clock), local, lines))
+    }
+
+    fn with_collectors(service: Service<'_>, registry: Registry, logging: Logging, clock: &Clock) -> Self {
         registry.register(Arc::new(SystemCollector::new(&registry)));
         let Service { name, version, environment } = service;
         registry.register(Arc::new(AboutCollector::new(name, version, environment, clock.clone())));
         logging.register_metrics(&registry);
-        if let Some(export) = &export {
-            export.register_metrics(&registry);
-        }
-        let directory = metrics.processes_dir.as_deref();
-        let membership = directory.map(|directory| processes::join(&registry, directory, clock)).transpose()?;
-        Ok(Self { registry, membership, logging, traces: Traces::new(traces, tracer), export })
+        Self { registry, membership: None, logging, traces: Traces::off(), export: None }
     }
 }

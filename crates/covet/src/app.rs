@@ -41,6 +41,7 @@ type ReadSection = Box<dyn Fn(&mut Loader) + Send + Sync>;
 pub struct App {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
+    pub(crate) commit: Option<&'static str>,
     pub(crate) openapi: OpenApi,
     pub(crate) routes: Vec<MakeRoutes>,
     pub(crate) migrations: Option<Migrations>,
@@ -58,6 +59,7 @@ impl App {
         Self {
             name,
             version: env!("CARGO_PKG_VERSION"),
+            commit: None,
             openapi: OpenApiBuilder::new().info(Info::new(name, "")).build(),
             routes: Vec::new(),
             migrations: None,
@@ -74,6 +76,13 @@ impl App {
     /// API description.
     pub fn version(mut self, version: &'static str) -> Self {
         self.version = version;
+        self
+    }
+
+    /// The commit that the service was built from: `option_env!("GIT_COMMIT")`, with that variable set where it is built.
+    /// Shown on the operator's page.
+    pub fn commit(mut self, commit: Option<&'static str>) -> Self {
+        self.commit = commit;
         self
     }
 

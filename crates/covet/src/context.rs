@@ -8,7 +8,7 @@ use covet_core::clock::Clock;
 use covet_core::environment::Environment;
 use covet_core::health;
 use covet_core::lifecycle::Lifecycle;
-use covet_core::settings::{Loaded, Section};
+use covet_core::settings::{Effective, Loaded, Section};
 use covet_data::Db;
 use covet_telemetry::metrics;
 use covet_telemetry::traces::Traces;
@@ -37,6 +37,7 @@ pub struct Context {
 pub(crate) struct Inner {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
+    pub(crate) commit: Option<&'static str>,
     pub(crate) settings: Arc<Loaded>,
     pub(crate) clock: Clock,
     pub(crate) started: Instant,
@@ -133,6 +134,16 @@ impl Context {
     #[must_use]
     pub fn traces(&self) -> &Traces {
         &self.inner.traces
+    }
+
+    /// The commit that the service was built from, if it was told.
+    pub(crate) fn commit(&self) -> Option<&'static str> {
+        self.inner.commit
+    }
+
+    /// Every setting in effect, secrets masked.
+    pub(crate) fn effective_settings(&self) -> Effective {
+        self.inner.settings.effective()
     }
 
     pub(crate) fn started(&self) -> Instant {

@@ -24,6 +24,7 @@
 //! | metrics of your own | [`metrics!`], [`metrics`] |
 //! | passwords and tokens | [`identity`] |
 //! | WebSockets | [`ws`] |
+//! | to test a service, its log lines and metrics | [`testing`] |
 //!
 //! `App::run` is also the service's command line: `serve`, `worker`, `migrate`, `routes`, `config`, `metrics`,
 //! `openapi`, `healthcheck`.
@@ -39,6 +40,7 @@ mod operator_pages;
 mod periodic;
 mod run;
 pub mod settings;
+pub mod testing;
 
 use std::process::ExitCode;
 

@@ -1,23 +1,64 @@
 //! The pages of the operator's port.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/` | the page for people: state, build, log levels, settings (`operator_pages/index.rs`) |
+//! | `/metrics` | the metrics, for Prometheus |
+//! | `/log-level` | the log levels: read, change, change for a while (`operator_pages/log_level.rs`) |
+//!
+//! The health endpoints are added where the port is opened. Everything that changes something passes `same_origin.rs`.
 
-use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
+mod index;
+mod log_level;
+mod same_origin;
+
+use axum::extract::{FromRef, State};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use covet_http::axum::{self, Router};
+use covet_http::settings::OperatorSettings;
+use covet_telemetry::logging::LogLevels;
 use covet_telemetry::metrics::{Format, Selection};
 use http::{HeaderMap, header};
 
 use crate::Context;
+use log_level::LevelControl;
 
-/// `/` and `/metrics`, all or a part.
-pub(crate) fn pages(context: Context) -> Router {
+/// What the pages work with.
+#[derive(Clone)]
+struct Operator {
+    context: Context,
+    levels: LevelControl,
+}
+
+impl FromRef<Operator> for Context {
+    fn from_ref(operator: &Operator) -> Self {
+        operator.context.clone()
+    }
+}
+
+impl FromRef<Operator> for LevelControl {
+    fn from_ref(operator: &Operator) -> Self {
+        operator.levels.clone()
+    }
+}
+
+/// All pages but the health endpoints.
+pub(crate) fn pages(context: Context, levels: LogLevels) -> Router {
+    let names = context.settings::<OperatorSettings>().names.clone();
+    let levels = LevelControl::new(levels, context.clock().clone());
     Router::new()
-        .route("/", get(index))
+        .route("/", get(index::page))
         .route("/metrics", get(|context, headers| metrics(context, headers, Selection::All)))
         .route("/metrics/platform", get(|context, headers| metrics(context, headers, Selection::Platform)))
         .route("/metrics/business", get(|context, headers| metrics(context, headers, Selection::Business)))
+        .route(
+            "/log-level",
+            get(log_level::show).put(log_level::put).delete(log_level::reset).post(log_level::from_form),
+        )
         .fallback(async || (http::StatusCode::NOT_FOUND, "No such page. / lists them.\n"))
-        .with_state(context)
+        .layer(axum::middleware::from_fn_with_state(names.into(), same_origin::guard))
+        .with_state(Operator { context, levels })
 }
 
 async fn metrics(State(context): State<Context>, headers: HeaderMap, selection: Selection) -> Response {
@@ -30,20 +71,4 @@ async fn metrics(State(context): State<Context>, headers: HeaderMap, selection: 
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")], text).into_response(),
         Err(_) => (http::StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed; the log says why\n").into_response(),
     }
-}
-
-async fn index(State(context): State<Context>) -> Html<String> {
-    let uptime = context.clock().monotonic().duration_since(context.started()).as_secs();
-    Html(format!(
-        include_str!("operator_pages/index.html"),
-        name = escape(context.name()),
-        version = escape(context.version()),
-        environment = context.environment(),
-        phase = format!("{:?}", context.lifecycle().phase()).to_lowercase(),
-        uptime = uptime,
-    ))
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }

@@ -7,6 +7,7 @@ mod assemble;
 mod shutdown;
 mod start;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use covet_http::metrics::HttpMetrics;
 use covet_http::operator::OperatorPort;
 use covet_http::pipeline::{Pipeline, PipelineParts};
 use covet_http::settings::{CorsSettings, HttpSettings, OperatorSettings, SecurityHeadersSettings};
+use covet_telemetry::logging::{audit, vocabulary};
 use covet_telemetry::metrics::per_user::WINDOW;
 
 pub(crate) use assemble::{describe, metrics_only, router_only};
@@ -28,6 +30,7 @@ use crate::instruments::AppCollector;
 use crate::settings::WorkerSettings;
 use crate::{App, banner, operator_pages};
 use start::{StartError, Started, start};
+pub(crate) use start::{connect, service};
 
 /// Serves the API until told to stop.
 pub(crate) async fn serve(app: App, loaded: Loaded) -> ExitCode {
@@ -51,8 +54,8 @@ async fn run(app: App, loaded: Loaded, api: bool) -> ExitCode {
         Ok(started) => started,
         Err(error) => return could_not(&format!("{name} cannot start"), &error),
     };
-    match open(&app, &started, api).await {
-        Ok(serving) => shutdown::when_told(started, serving, signals).await,
+    match open(&app, &started, api, Threads::Own).await {
+        Ok(Opened { serving, .. }) => shutdown::when_told(started, serving, signals).await,
         Err(error) => {
             let code = could_not(&format!("{name} cannot start"), &error);
             started.close(Duration::ZERO).await;
@@ -61,8 +64,24 @@ async fn run(app: App, loaded: Loaded, api: bool) -> ExitCode {
     }
 }
 
+/// What is open.
+pub(crate) struct Opened {
+    pub(crate) serving: Option<Serving>,
+    pub(crate) api: Option<SocketAddr>,
+    pub(crate) operator: SocketAddr,
+}
+
+/// Where requests are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// On threads of the listener's own, as `COVET_HTTP__RUNTIME` says.
+    Own,
+    /// On the runtime of whoever opens the port: tests.
+    Callers,
+}
+
 /// Opens the ports and begins to work.
-async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>, StartError> {
+pub(crate) async fn open(app: &App, started: &Started, api: bool, threads: Threads) -> Result<Opened, StartError> {
     let context = &started.context;
     let http = context.settings::<HttpSettings>();
     // Files first: a wrong one is told before a port is bound.
@@ -79,12 +98,13 @@ async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>
     let listener = api.then(|| Listener::bind(http, sharing)).transpose()?;
 
     let health = assemble::health(context);
-    let pages = operator_pages::pages(context.clone()).merge(health.clone().operator_routes());
+    let pages = operator_pages::pages(context.clone(), started.telemetry.logging.levels())
+        .merge(health.clone().operator_routes());
     tokio::spawn(operator.serve(pages, context.lifecycle().clone()));
 
     let api_address = listener.as_ref().map(Listener::address);
     let serving = match listener {
-        Some(listener) => Some(serve_api(app, started, listener, health, tls)?),
+        Some(listener) => Some(serve_api(app, started, listener, health, tls, threads)?),
         None => None,
     };
     if !api || context.settings::<WorkerSettings>().in_process {
@@ -102,7 +122,8 @@ async fn open(app: &App, started: &Started, api: bool) -> Result<Option<Serving>
         started_in_ms = u64::try_from(started_in.as_millis()).unwrap_or(u64::MAX),
         "ready"
     );
-    Ok(serving)
+    audit(vocabulary::STARTED).target("version", context.version()).log("service started");
+    Ok(Opened { serving, api: api_address, operator: operator_address })
 }
 
 fn serve_api(
@@ -111,6 +132,7 @@ fn serve_api(
     listener: Listener,
     health: covet_http::health::Health,
     tls: Option<Tls>,
+    threads: Threads,
 ) -> Result<Serving, StartError> {
     let context = &started.context;
     let http = context.settings::<HttpSettings>();
@@ -131,16 +153,18 @@ fn serve_api(
         tokio::spawn(tls.clone().keep_fresh());
     }
     tokio::spawn(tell_calls_per_user(metrics.clone()));
-    let serving = listener
-        .serve(ServeParts {
-            settings: http.clone(),
-            pipeline,
-            tls,
-            metrics,
-            lifecycle: context.lifecycle().clone(),
-            clock: context.clock().clone(),
-        })
-        .map_err(StartError::Threads)?;
+    let parts = ServeParts {
+        settings: http.clone(),
+        pipeline,
+        tls,
+        metrics,
+        lifecycle: context.lifecycle().clone(),
+        clock: context.clock().clone(),
+    };
+    let serving = match threads {
+        Threads::Own => listener.serve(parts).map_err(StartError::Threads)?,
+        Threads::Callers => listener.serve_here(parts),
+    };
     context.metrics().register(Arc::new(AppCollector(serving.states())));
     for (name, runtime) in serving.runtimes() {
         started.runtimes.add(name, runtime);

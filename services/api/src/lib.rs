@@ -42,6 +42,7 @@ use crate::state::Api;
 pub fn app() -> App {
     App::new("covet-api")
         .version(env!("CARGO_PKG_VERSION"))
+        .commit(option_env!("GIT_COMMIT"))
         .settings::<AuthSettings>()
         .openapi(openapi::document())
         .migrations(schema())

@@ -170,7 +170,12 @@ impl Shared {
     fn grow(shared: &Arc<Self>, up_to: usize) -> Result<bool> {
         let Some(worker) = Worker::new(shared, up_to) else { return Ok(false) };
         let name = format!("covet-db-read-{}", worker.index);
-        let Err(error) = thread::Builder::new().name(name).spawn(move || worker.work()) else { return Ok(true) };
+        let adopt = covet_telemetry::local::inherit();
+        let work = move || {
+            adopt();
+            worker.work();
+        };
+        let Err(error) = thread::Builder::new().name(name).spawn(work) else { return Ok(true) };
         if shared.threads().contains(&true) {
             tracing::warn!(%error, "no further thread for the database can be started");
             return Ok(false);

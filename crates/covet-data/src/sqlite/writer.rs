@@ -77,7 +77,9 @@ impl Writer {
         });
         let writer = Self { shared: Arc::clone(&shared), acquire_timeout: settings.acquire_timeout };
         let settings = settings.clone();
+        let adopt = covet_telemetry::local::inherit();
         let work = move || {
+            adopt();
             // Set when the thread ends, however it ends.
             let ended = Ended(shared);
             let all = opener.writer().and_then(|writer| Ok((writer, Readers::open(&settings, opener)?)));

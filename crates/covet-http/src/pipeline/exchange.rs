@@ -2,7 +2,6 @@
 
 pub(super) mod trace;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -43,7 +42,6 @@ pub(super) struct Exchange {
     method: Method,
     path: Option<PathAndQuery>,
     version: Version,
-    client: IpAddr,
     https: bool,
     user_agent: Option<HeaderValue>,
     negotiation: Option<Box<Negotiation>>,
@@ -67,7 +65,6 @@ impl Exchange {
             method: request.method().clone(),
             path: request.uri().path_and_query().cloned(),
             version: request.version(),
-            client: scope.client(),
             https: arrived.https,
             user_agent: arrived.user_agent.cloned(),
             negotiation: Negotiation::of(&pipeline, request.headers()),
@@ -161,9 +158,7 @@ impl Exchange {
             duration,
             request_bytes,
             response_bytes,
-            request_id: self.scope.id(),
-            user_id: self.scope.user(),
-            ip_address: self.client,
+            scope: &self.scope,
             user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default(),
             protocol: protocol(self.version),
         });

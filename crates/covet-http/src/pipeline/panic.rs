@@ -1,14 +1,16 @@
 //! A handler that panics answers 500 and leaves a backtrace in the log; the process goes on.
 
 use std::any::Any;
-use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Once;
 
 use axum::response::Response;
 use covet_core::problem::Problem;
-use covet_telemetry::request;
+use covet_telemetry::logging::backtrace::{self, LogBacktrace};
+use covet_telemetry::{local, request};
 use http::StatusCode;
+use tracing::field::display;
 
 use crate::error::{ExceptionType, problem_response};
 
@@ -19,24 +21,35 @@ thread_local! {
 
 struct Seen {
     location: String,
-    backtrace: Backtrace,
+    backtrace: Option<LogBacktrace>,
 }
 
 /// Sends panics to the log: with the request's id inside a request, else as an error of the process. Call once.
 pub fn install_hook() {
-    panic::set_hook(Box::new(|info| {
-        let backtrace = Backtrace::force_capture();
-        let location = info.location().map(ToString::to_string).unwrap_or_default();
-        if request::current(|_| ()).is_some() {
-            SEEN.set(Some(Seen { location, backtrace }));
-        } else {
-            tracing::error!(message_text = message_of(info), location, %backtrace, "panic outside a request");
-        }
-    }));
+    panic::set_hook(Box::new(note));
 }
 
-fn message_of(info: &PanicHookInfo<'_>) -> String {
-    text_of(info.payload())
+/// The same in a process that others share: panics outside requests of threads without telemetry of their own go where
+/// they went before. Call as often as you like.
+pub fn install_hook_beside_others() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| if local::is_local() { note(info) } else { others(info) }));
+    });
+}
+
+fn note(info: &PanicHookInfo<'_>) {
+    let backtrace = backtrace::capture();
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    if request::current(|_| ()).is_some() {
+        SEEN.set(Some(Seen { location, backtrace }));
+        return;
+    }
+    let backtrace = backtrace.as_ref().map(display);
+    let thread = std::thread::current().name().map(str::to_owned);
+    let panic_message = text_of(info.payload());
+    tracing::error!(panic_message, location, thread, backtrace, "panic outside a request");
 }
 
 fn text_of(payload: &(dyn Any + Send)) -> String {
@@ -54,7 +67,8 @@ pub(super) fn answer(payload: &(dyn Any + Send)) -> Response {
     let panic_message = text_of(payload);
     match SEEN.take() {
         Some(Seen { location, backtrace }) => {
-            tracing::error!(panic_message, location, %backtrace, "handler panicked");
+            let backtrace = backtrace.as_ref().map(display);
+            tracing::error!(panic_message, location, backtrace, "handler panicked");
         }
         None => tracing::error!(panic_message, "handler panicked"),
     }

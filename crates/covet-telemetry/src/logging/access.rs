@@ -14,23 +14,24 @@
 //! | `duration_seconds` | from the request's head to the answer's end, to the microsecond |
 //! | `route` | the route's template |
 //! | `request_bytes`, `response_bytes` | sizes of the bodies |
-//! | `ip_address` | of the client, as far as it can be trusted |
+//! | `ip_address` | of the client, as far as it can be trusted and the policy says |
 //! | `user_id` | only when somebody is signed in |
 //! | `user_agent`, `protocol` | as the client said |
+//! | `trace_id`, `span_id` | only when the request is part of a trace |
+//! | `db_count`, `db_duration_seconds` | statements the database ran for it and their time; only when there were any |
+//! | `cache_count`, `cache_duration_seconds` | the same of the cache |
 
 mod line;
 
 use std::cell::RefCell;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use covet_core::ids::RequestId;
-
 use self::line::{push_human_line, push_json_line};
-use super::layer::{Look, Shared};
+use super::layer::{LineFormat, Look, Shared};
 use super::timestamp::TimeText;
+use crate::request::RequestScope;
 
 /// Lines of a thread are handed over at this size, or by [`flush_thread`].
 const HAND_OVER_BYTES: usize = 60 * 1024;
@@ -41,8 +42,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub struct AccessLine<'a> {
     /// When the answer ended, in milliseconds since 1970-01-01 UTC.
     pub unix_millis: u64,
-    /// The request's id.
-    pub request_id: &'a RequestId,
+    /// The request: its id, its client, who asked, its trace, and what database and cache did for it.
+    pub scope: &'a RequestScope,
     /// The method.
     pub method: &'a str,
     /// The path, without the query string.
@@ -57,10 +58,6 @@ pub struct AccessLine<'a> {
     pub request_bytes: u64,
     /// Size of the answer's body.
     pub response_bytes: u64,
-    /// The client's address.
-    pub ip_address: IpAddr,
-    /// Who asked.
-    pub user_id: Option<&'a str>,
     /// The `User-Agent` header.
     pub user_agent: &'a str,
     /// Such as `HTTP/1.1`.
@@ -78,7 +75,8 @@ pub fn write(line: &AccessLine<'_>) {
 /// True when [`write()`] would write: ask before collecting what a line needs.
 #[must_use]
 pub fn enabled() -> bool {
-    INSTALLED.get().is_some_and(AccessLog::enabled)
+    let of_thread = THREAD.try_with(|thread| thread.borrow().log.as_ref().map(AccessLog::enabled)).ok().flatten();
+    of_thread.unwrap_or_else(|| INSTALLED.get().is_some_and(AccessLog::enabled))
 }
 
 /// Hands over what this thread has written. Workers call it every quarter of a second and before they end.
@@ -106,10 +104,19 @@ pub(super) fn install(log: AccessLog) {
     let _ = INSTALLED.set(log);
 }
 
+/// Makes this thread's lines go there, whatever is installed for the others.
+pub(super) fn install_for_thread(log: AccessLog) {
+    let _ = THREAD.try_with(|thread| {
+        let mut thread = thread.borrow_mut();
+        thread.flush();
+        thread.log = Some(log);
+    });
+}
+
 impl AccessLog {
     pub(super) fn new(shared: Arc<Shared>, at_once: bool) -> Self {
         let mut before_id = b"\",\"level\":\"INFO\",\"logger\":\"covet.api\",\"service\":\"".to_vec();
-        before_id.extend_from_slice(&shared.service_json);
+        before_id.extend_from_slice(&shared.format.service_json);
         before_id.extend_from_slice(b"\",\"message\":\"HTTP request completed\",\"request_id\":\"");
         Self(Arc::new(Target { shared, enabled: AtomicBool::new(true), at_once, before_id }))
     }
@@ -154,9 +161,10 @@ impl ThreadLines {
             *text = log.0.shared.writer.buffer();
             text.reserve(BUFFER_BYTES);
         }
-        match log.0.shared.look {
-            Look::Json => push_json_line(text, time, &log.0.before_id, line),
-            Look::Human(palette) => push_human_line(text, time, palette, line),
+        let LineFormat { look, policy, .. } = &*log.0.shared.format;
+        match *look {
+            Look::Json => push_json_line(text, time, &log.0.before_id, &policy.personal, line),
+            Look::Human(palette) => push_human_line(text, time, palette, &policy.personal, line),
         }
         *count += 1;
         if text.len() >= HAND_OVER_BYTES || log.0.at_once {

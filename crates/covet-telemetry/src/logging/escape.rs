@@ -1,7 +1,5 @@
 //! Text inside a JSON string, and text safe for a terminal.
 
-use std::fmt;
-
 /// Appends `text` as it stands inside a JSON string, without the quotes.
 #[inline]
 pub(super) fn push_json(out: &mut Vec<u8>, text: &str) {
@@ -67,16 +65,6 @@ fn push_json_escape(out: &mut Vec<u8>, byte: u8) {
             out.extend_from_slice(b"\\u00");
             out.extend_from_slice(&hex);
         }
-    }
-}
-
-/// Writes formatted text into a JSON string.
-pub(super) struct JsonText<'a>(pub(super) &'a mut Vec<u8>);
-
-impl fmt::Write for JsonText<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        push_json(self.0, text);
-        Ok(())
     }
 }
 

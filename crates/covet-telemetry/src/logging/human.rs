@@ -1,11 +1,11 @@
 //! A line for people: `2025-10-10T12:03:04.123Z INFO  covet.http.listener: listening address=0.0.0.0:8000`.
 
-use std::fmt::{self, Write as _};
+use std::io::Write as _;
 
 use tracing::Level;
 
 use super::escape::push_plain;
-use super::event::{FieldValue, Style, causes};
+use super::event::{FieldValue, Style};
 
 /// Where a field's text has line ends, each further line begins so.
 const CONTINUED: &str = "\n    ";
@@ -93,27 +93,35 @@ pub(super) struct HumanStyle<'a> {
 }
 
 impl Style for HumanStyle<'_> {
-    fn message(&mut self, message: FieldValue<'_>) {
-        push_plain(self.message, &text_of(&message), CONTINUED);
+    fn message(&mut self, message: &str) {
+        push_plain(self.message, message, CONTINUED);
     }
 
     fn field(&mut self, name: &str, value: FieldValue<'_>) {
-        let text = text_of(&value);
-        if text.contains('\n') {
-            self.below.extend_from_slice(b"\n  ");
-            self.palette.dim(self.below, |out| push_plain(out, name, " "));
-            self.below.extend_from_slice(CONTINUED.as_bytes());
-            push_plain(self.below, text.trim_end(), CONTINUED);
-        } else {
-            self.palette.name(self.fields, name);
-            push_value(self.fields, &text);
-        }
-        if let FieldValue::Error(error) = value {
-            for cause in causes(error) {
+        match value {
+            FieldValue::Text(text) if text.contains('\n') => {
                 self.below.extend_from_slice(b"\n  ");
-                self.palette.dim(self.below, |out| out.extend_from_slice(b"caused by: "));
-                push_plain(self.below, &cause.to_string(), CONTINUED);
+                self.palette.dim(self.below, |out| push_plain(out, name, " "));
+                self.below.extend_from_slice(CONTINUED.as_bytes());
+                push_plain(self.below, text.trim_end(), CONTINUED);
             }
+            FieldValue::Text(text) => {
+                self.palette.name(self.fields, name);
+                push_value(self.fields, text);
+            }
+            value => {
+                self.palette.name(self.fields, name);
+                // Writing to a Vec does not fail.
+                let _ = write!(self.fields, "{value}");
+            }
+        }
+    }
+
+    fn causes(&mut self, _: &str, causes: &[String]) {
+        for cause in causes {
+            self.below.extend_from_slice(b"\n  ");
+            self.palette.dim(self.below, |out| out.extend_from_slice(b"caused by: "));
+            push_plain(self.below, cause, CONTINUED);
         }
     }
 }
@@ -128,22 +136,4 @@ pub(super) fn push_value(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     push_plain(out, &text.replace('\\', "\\\\").replace('"', "\\\""), "\\n");
     out.push(b'"');
-}
-
-fn text_of(value: &FieldValue<'_>) -> String {
-    let mut text = String::new();
-    let written: fmt::Result = match value {
-        FieldValue::Text(value) => return (*value).to_owned(),
-        FieldValue::Debug(value) => write!(text, "{value:?}"),
-        FieldValue::Display(value) => write!(text, "{value}"),
-        FieldValue::Error(value) => write!(text, "{value}"),
-        FieldValue::Integer(value) => write!(text, "{value}"),
-        FieldValue::Unsigned(value) => write!(text, "{value}"),
-        FieldValue::Float(value) => write!(text, "{value}"),
-        FieldValue::Flag(value) => write!(text, "{value}"),
-    };
-    if written.is_err() {
-        text.push_str("[cannot be shown]");
-    }
-    text
 }

@@ -9,10 +9,12 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::escape::{push_json, push_plain};
-use super::event::{Source, request_fields};
+use super::event::{Parts, Source};
 use super::human::{HumanStyle, Palette};
 use super::json::JsonStyle;
 use super::levels::logger;
+use super::policy::Policy;
+use super::stream::Stream;
 use super::timestamp::TimeText;
 use super::writer::Writer;
 
@@ -22,14 +24,21 @@ pub(super) struct LogLayer {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What every line needs.
+/// Where lines go, and how they look.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) writer: Writer,
+    pub(super) format: Arc<LineFormat>,
+}
+
+/// What every line needs.
+#[derive(Debug)]
+pub(super) struct LineFormat {
     pub(super) clock: Clock,
     pub(super) look: Look,
     /// The service's name, escaped for JSON.
     pub(super) service_json: Vec<u8>,
+    pub(super) policy: Policy,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,11 +54,19 @@ struct Scratch {
     message: Vec<u8>,
     fields: Vec<u8>,
     below: Vec<u8>,
+    text: String,
 }
 
 impl Scratch {
     const fn new() -> Self {
-        Self { time: TimeText::new(), line: Vec::new(), message: Vec::new(), fields: Vec::new(), below: Vec::new() }
+        Self {
+            time: TimeText::new(),
+            line: Vec::new(),
+            message: Vec::new(),
+            fields: Vec::new(),
+            below: Vec::new(),
+            text: String::new(),
+        }
     }
 }
 
@@ -66,27 +83,34 @@ impl<S: Subscriber> Layer<S> for LogLayer {
 impl Shared {
     /// Writes the line of `source`.
     pub(super) fn log(&self, source: &impl Source) {
-        let written = SCRATCH.try_with(|scratch| match scratch.try_borrow_mut() {
-            Ok(mut scratch) => self.write(&mut scratch, source),
+        let line = self.format.line(source);
+        self.writer.send_to(Stream::of(source.target()), line, 1);
+    }
+}
+
+impl LineFormat {
+    /// The line of `source`.
+    pub(super) fn line(&self, source: &impl Source) -> Vec<u8> {
+        let line = SCRATCH.try_with(|scratch| match scratch.try_borrow_mut() {
+            Ok(mut scratch) => self.line_in(&mut scratch, source),
             // A value that logs while it is being logged.
-            Err(_) => self.write(&mut Scratch::new(), source),
+            Err(_) => self.line_in(&mut Scratch::new(), source),
         });
-        if written.is_err() {
-            // The thread is ending and has given its buffers back.
-            self.write(&mut Scratch::new(), source);
-        }
+        // Otherwise the thread is ending and has given its buffers back.
+        line.unwrap_or_else(|_| self.line_in(&mut Scratch::new(), source))
     }
 
-    fn write(&self, scratch: &mut Scratch, source: &impl Source) {
-        let Scratch { time, line, message, fields, below } = scratch;
+    fn line_in(&self, scratch: &mut Scratch, source: &impl Source) -> Vec<u8> {
+        let Scratch { time, line, message, fields, below, text } = scratch;
         for buffer in [&mut *line, message, fields, below] {
             buffer.clear();
         }
         match self.look {
             Look::Json => {
                 let mut style = JsonStyle { message, fields };
-                request_fields(&mut style, source);
-                source.give(&mut style);
+                let mut parts = Parts { style: &mut style, policy: &self.policy, text };
+                parts.of_request(source);
+                source.give(&mut parts);
 
                 line.extend_from_slice(b"{\"timestamp\":\"");
                 time.push(line, self.clock.unix_millis());
@@ -104,8 +128,9 @@ impl Shared {
             }
             Look::Human(palette) => {
                 let mut style = HumanStyle { palette, message, fields, below };
-                source.give(&mut style);
-                request_fields(&mut style, source);
+                let mut parts = Parts { style: &mut style, policy: &self.policy, text };
+                source.give(&mut parts);
+                parts.of_request(source);
 
                 palette.dim(line, |line| time.push(line, self.clock.unix_millis()));
                 line.push(b' ');
@@ -119,6 +144,6 @@ impl Shared {
                 line.push(b'\n');
             }
         }
-        self.writer.send(line.clone(), 1);
+        line.clone()
     }
 }

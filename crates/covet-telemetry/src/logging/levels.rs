@@ -10,10 +10,15 @@ use tracing::subscriber::Interest;
 use tracing::{Level, Metadata, callsite};
 use tracing_subscriber::layer::{Context, Filter};
 
+use super::stream::{AUDIT, SECURITY, Stream};
+
 /// `info,covet_data=debug`: a level for everything, and others for single loggers and what is below them. The
 /// most specific one counts, wherever it stands.
 ///
 /// Loggers may be named as modules (`covet_http::listener`) or as in the log lines (`covet.http.listener`).
+///
+/// The streams `covet.security` and `covet.audit` are at least at INFO, whatever the level for everything; only their
+/// own names switch them off: `covet.security=off`.
 ///
 /// ```
 /// use covet_telemetry::logging::Levels;
@@ -35,13 +40,22 @@ impl Levels {
     /// True when an event of `level` is logged for `target`.
     #[must_use]
     pub fn enabled(&self, target: &str, level: Level) -> bool {
+        level <= self.level_of(target)
+    }
+
+    fn level_of(&self, target: &str) -> LevelFilter {
         let found = self.loggers.iter().find(|(name, _)| is_within(target, name));
-        level <= found.map_or(self.default, |(_, level)| *level)
+        let level = found.map_or(self.default, |(_, level)| *level);
+        match Stream::of(target).logger() {
+            Some(stream) if !found.is_some_and(|(name, _)| is_within(name, stream)) => level.max(LevelFilter::INFO),
+            _ => level,
+        }
     }
 
     /// The most verbose level that any logger has.
     pub(crate) fn most_verbose(&self) -> LevelFilter {
-        self.loggers.iter().map(|(_, level)| *level).fold(self.default, LevelFilter::max)
+        let streams = [SECURITY, AUDIT].map(|target| self.level_of(target));
+        self.loggers.iter().map(|(_, level)| *level).chain(streams).fold(self.default, LevelFilter::max)
     }
 }
 
@@ -187,6 +201,21 @@ mod tests {
         assert!(!levels("off,covet_data=info").enabled("covet_database", Level::ERROR));
         assert!(levels("off,covet.data=info").enabled("covet_data", Level::INFO));
         assert!(levels("off,covet::api=info").enabled("covet::api", Level::INFO));
+    }
+
+    #[test]
+    fn security_and_audit_are_on_until_they_are_switched_off_by_their_own_names() {
+        for text in ["off", "error", "warn,covet=off"] {
+            for target in [SECURITY, AUDIT, "covet.audit"] {
+                assert!(levels(text).enabled(target, Level::INFO), "{text} {target}");
+                assert!(!levels(text).enabled(target, Level::DEBUG), "{text} {target}");
+            }
+            assert_eq!(levels(text).most_verbose(), LevelFilter::INFO);
+        }
+        let levels = levels("debug,covet_security=off,covet.audit=warn");
+        assert!(!levels.enabled(SECURITY, Level::ERROR));
+        assert!(levels.enabled(AUDIT, Level::WARN) && !levels.enabled(AUDIT, Level::INFO));
+        assert!("off,covet.security=off,covet.audit=off".parse::<Levels>().unwrap().most_verbose() == LevelFilter::OFF);
     }
 
     #[test]

@@ -1,25 +1,28 @@
 //! Beginning and ending to log.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use covet_core::clock::Clock;
-use tracing::Subscriber;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry as Spans};
 
 use super::access::{self, AccessLog};
-use super::bridge;
+use super::bridge::{self, Bridge};
+use super::capture::{CapturedLines, Memory};
 use super::escape::push_json;
-use super::file::LogFile;
+use super::event::{FieldValue, Parts, Source};
+use super::file::{LogFile, Rotation};
 use super::human::{Palette, without_colours};
-use super::layer::{LogLayer, Look, Shared};
+use super::layer::{LineFormat, LogLayer, Look, Shared};
 use super::levels::{CurrentLevels, Levels};
+use super::policy::Policy;
 use super::stdout::Stdout;
-use super::writer::{self, Sink, Writer};
+use super::writer::{self, NotWritten, Sink, Sinks, TellOfGap, Writer};
 use crate::metrics::Registry;
 use crate::settings::{LogFormat, LogSettings};
 use crate::traces::{SpanLayer, Tracer};
@@ -32,8 +35,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(2);
 pub enum LogError {
     /// The log file cannot be written.
     #[error(
-        "cannot write the log file {}: {source}. Give this user write access to its directory, set LOG_FILE to another \
-         path, or leave LOG_FILE out to log to standard output only",
+        "cannot write the log file {}: {source}. Give this user write access to its directory, or change LOG_FILE, \
+         COVET_LOG__SECURITY_FILE or COVET_LOG__AUDIT_FILE; without LOG_FILE only standard output is logged to",
         path.display()
     )]
     File {
@@ -85,14 +88,20 @@ pub(crate) fn init_with_spans(
     let logging = Logging::start(settings, service, clock)?;
     let installed = match spans {
         Some((tracer, levels)) => {
-            let layer = SpanLayer::new(tracer, levels, logging.log_layer(), logging.levels.current.clone());
+            let layer = SpanLayer::new(
+                tracer,
+                levels,
+                Arc::clone(&logging.shared.format.policy.redaction),
+                logging.log_layer(),
+                logging.levels.current.clone(),
+            );
             tracing::subscriber::set_global_default(Spans::default().with(layer))
         }
         None => tracing::subscriber::set_global_default(Spans::default().with(logging.layer())),
     };
     installed.map_err(|_| LogError::AlreadyInstalled)?;
     logging.install_access_log();
-    bridge::install(Arc::clone(&logging.shared), logging.levels.current.clone());
+    logging.bridge().install();
     Ok(logging)
 }
 
@@ -104,21 +113,55 @@ impl Logging {
     pub fn start(settings: &LogSettings, service: &str, clock: Clock) -> Result<Self, LogError> {
         let terminal = settings.stdout && io::stdout().is_terminal();
         let no_colour = settings.no_color.as_deref().is_some_and(|value| !value.is_empty());
-        let palette = Palette::new(terminal && !no_colour);
         let look = match settings.format {
             LogFormat::Json => Look::Json,
-            LogFormat::Human => Look::Human(palette),
+            LogFormat::Human => Look::Human(Palette::new(terminal && !no_colour)),
         };
-        let sinks = sinks(settings)?;
-        let writer = Writer::start(sinks, settings.buffer.as_usize()).map_err(LogError::Thread)?;
+        let sinks = sinks(settings, &clock)?;
+        Self::start_with(settings, service, clock, look, sinks, terminal)
+    }
+
+    /// Starts logging as JSON into memory and nowhere else: for a test that looks at the lines.
+    ///
+    /// # Errors
+    /// When the thread that writes the log cannot be started.
+    pub fn capture(settings: &LogSettings, service: &str, clock: Clock) -> Result<(Self, CapturedLines), LogError> {
+        let memory = Memory::default();
+        let sinks = Sinks { log: vec![Box::new(memory.clone())], ..Sinks::default() };
+        let logging = Self::start_with(settings, service, clock, Look::Json, sinks, true)?;
+        let lines = CapturedLines::new(memory, logging.shared.writer.clone());
+        Ok((logging, lines))
+    }
+
+    /// `at_once`: whether access lines are handed over one by one.
+    fn start_with(
+        settings: &LogSettings,
+        service: &str,
+        clock: Clock,
+        look: Look,
+        sinks: Sinks,
+        at_once: bool,
+    ) -> Result<Self, LogError> {
         let mut service_json = Vec::new();
         push_json(&mut service_json, service);
-        let shared = Arc::new(Shared { writer, clock, look, service_json });
+        let format = Arc::new(LineFormat { clock, look, service_json, policy: Policy::new(settings) });
+        let writer =
+            Writer::start(sinks, settings.buffer.as_usize(), tell_of_gaps(&format)).map_err(LogError::Thread)?;
+        let shared = Arc::new(Shared { writer, format });
         let current = CurrentLevels::new(settings.level.clone());
-        let access = AccessLog::new(Arc::clone(&shared), terminal);
+        let access = AccessLog::new(Arc::clone(&shared), at_once);
         let levels = LogLevels { current, access };
         levels.tell_others(&settings.level);
         Ok(Self { shared, levels })
+    }
+
+    /// What does not come through `tracing`, for single threads.
+    pub(crate) fn thread_log(&self) -> ThreadLog {
+        ThreadLog { access: self.levels.access.clone(), bridge: self.bridge() }
+    }
+
+    fn bridge(&self) -> Bridge {
+        Bridge { shared: Arc::clone(&self.shared), levels: self.levels.current.clone() }
     }
 
     /// The layer that logs events at the levels in effect.
@@ -165,6 +208,21 @@ impl Logging {
     }
 }
 
+/// Access lines and records of the `log` crate, for single threads.
+#[derive(Clone)]
+pub(crate) struct ThreadLog {
+    access: AccessLog,
+    bridge: Bridge,
+}
+
+impl ThreadLog {
+    /// Takes those of the calling thread.
+    pub(crate) fn adopt(&self) {
+        access::install_for_thread(self.access.clone());
+        self.bridge.clone().install_for_thread();
+    }
+}
+
 impl Drop for Logging {
     fn drop(&mut self) {
         self.shutdown(DROP_LIMIT);
@@ -187,35 +245,73 @@ impl LogLevels {
     /// Tells those that do not ask for each line.
     fn tell_others(&self, levels: &Levels) {
         bridge::limit_to(levels.most_verbose());
-        self.access.set_enabled(levels.enabled(super::API, tracing::Level::INFO));
+        self.access.set_enabled(levels.enabled(super::API, Level::INFO));
     }
 }
 
-fn sinks(settings: &LogSettings) -> Result<Vec<Box<dyn Sink>>, LogError> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    if settings.stdout {
-        sinks.push(Box::new(Stdout));
-    }
-    if let Some(path) = &settings.file {
-        let file = LogFile::open(path, settings.file_max_size.bytes(), settings.files_kept)
+fn sinks(settings: &LogSettings, clock: &Clock) -> Result<Sinks, LogError> {
+    let rotation =
+        Rotation { max_size: settings.file_max_size.bytes(), every: settings.rotate_every, kept: settings.files_kept };
+    let file = |path: &Option<PathBuf>| -> Result<Option<Box<dyn Sink>>, LogError> {
+        let Some(path) = path else { return Ok(None) };
+        let file = LogFile::open(path, rotation, clock.clone())
             .map_err(|source| LogError::File { path: path.clone(), source })?;
-        sinks.push(match settings.format {
+        Ok(Some(match settings.format {
             LogFormat::Json => Box::new(file),
             LogFormat::Human => Box::new(Uncoloured(file)),
-        });
+        }))
+    };
+    let mut log: Vec<Box<dyn Sink>> = Vec::new();
+    if settings.stdout {
+        log.push(Box::new(Stdout));
     }
-    if sinks.is_empty() { Err(LogError::Nowhere) } else { Ok(sinks) }
+    log.extend(file(&settings.file)?);
+    if log.is_empty() {
+        return Err(LogError::Nowhere);
+    }
+    Ok(Sinks { log, security: file(&settings.security_file)?, audit: file(&settings.audit_file)? })
 }
 
 /// A file beside a coloured terminal.
 struct Uncoloured(LogFile);
 
 impl Sink for Uncoloured {
-    fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn write_lines(&mut self, lines: &[u8]) -> Result<(), NotWritten> {
         self.0.write_lines(&without_colours(lines))
     }
 
     fn name(&self) -> String {
         self.0.name()
+    }
+}
+
+fn tell_of_gaps(format: &Arc<LineFormat>) -> TellOfGap {
+    let format = Arc::clone(format);
+    Box::new(move |reason, lines| format.line(&Gap { reason, lines }))
+}
+
+/// Lines that are not in the log, as an event.
+struct Gap {
+    reason: &'static str,
+    lines: u64,
+}
+
+impl Source for Gap {
+    fn level(&self) -> Level {
+        Level::WARN
+    }
+
+    fn target(&self) -> &str {
+        "covet_telemetry::logging"
+    }
+
+    fn has(&self, _: &str) -> bool {
+        false
+    }
+
+    fn give(&self, parts: &mut Parts<'_>) {
+        parts.message(format_args!("log lines were lost here"));
+        parts.style.field("reason", FieldValue::Text(self.reason));
+        parts.style.field("lines", FieldValue::Unsigned(self.lines));
     }
 }

@@ -1,7 +1,11 @@
 //! The thread that writes lines, so that nobody else waits for a disk or a terminal.
 //!
 //! Whoever has lines hands them over without waiting. What waits to be written is bounded in bytes; when the
-//! bound is reached, further lines are dropped and counted. Lines are handed over whole and written whole.
+//! bound is reached, further lines are dropped and counted. Lines are handed over whole and written whole. A gap in the
+//! log says so itself: as soon as lines can be written again, one tells how many were lost, and why.
+//!
+//! Lines of the security and audit streams have a reserve beyond the bound, so that nobody can push them out by filling
+//! the log.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -11,6 +15,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::stream::Stream;
 use crate::metrics::{Collector, Exposition};
 
 crate::declare_metrics! {
@@ -19,7 +24,8 @@ crate::declare_metrics! {
 
     /// Log lines written.
     counter LINES_WRITTEN_TOTAL = "log_lines_written_total" {};
-    /// Log lines lost, by reason: the buffer was full, writing failed, the log was already closed.
+    /// Log lines that did not get everywhere they should, by reason: the buffer was full, writing failed, the log was
+    /// already closed.
     counter LINES_DROPPED_TOTAL = "log_lines_dropped_total" {reason};
 }
 
@@ -29,13 +35,46 @@ const WRITE_BYTES: usize = 64 * 1024;
 const POOLED_BYTES: usize = 32 * 1024;
 const POOLED: usize = 16;
 
+/// Of the bound, what lines of the security and audit streams may take beyond it.
+const RESERVE: usize = 4;
+
 /// Where lines end up.
 pub(super) trait Sink: Send {
     /// Writes whole lines.
-    fn write_lines(&mut self, lines: &[u8]) -> io::Result<()>;
+    fn write_lines(&mut self, lines: &[u8]) -> Result<(), NotWritten>;
     /// Its name for an error message.
     fn name(&self) -> String;
 }
+
+/// A sink could not write all it was given.
+#[derive(Debug)]
+pub(super) struct NotWritten {
+    /// How many of the lines are lost.
+    pub(super) lines: u64,
+    pub(super) error: io::Error,
+}
+
+impl NotWritten {
+    /// None of `rest`, or not all of its first line, was written.
+    pub(super) fn of(rest: &[u8], error: io::Error) -> Self {
+        let lines = rest.iter().filter(|byte| **byte == b'\n').count();
+        Self { lines: lines as u64, error }
+    }
+}
+
+/// The places that lines go to.
+#[derive(Default)]
+pub(super) struct Sinks {
+    /// Those that every line goes to.
+    pub(super) log: Vec<Box<dyn Sink>>,
+    /// Where lines of the security stream go too.
+    pub(super) security: Option<Box<dyn Sink>>,
+    /// Where lines of the audit stream go too.
+    pub(super) audit: Option<Box<dyn Sink>>,
+}
+
+/// Makes the line that tells of lost ones: why, and how many.
+pub(super) type TellOfGap = Box<dyn Fn(&'static str, u64) -> Vec<u8> + Send>;
 
 /// Hands lines over to the thread. Clones share it.
 #[derive(Debug, Clone)]
@@ -66,15 +105,21 @@ enum Loss {
 const LOSSES: [(Loss, &str); 3] =
     [(Loss::BufferFull, "buffer_full"), (Loss::WriteFailed, "write_failed"), (Loss::Closed, "closed")];
 
+impl Loss {
+    fn reason(self) -> &'static str {
+        LOSSES[self as usize].1
+    }
+}
+
 enum Message {
-    Lines { text: Vec<u8>, count: u64 },
+    Lines { stream: Stream, text: Vec<u8>, count: u64 },
     Flush { done: Sender<()> },
     Stop { done: Sender<()> },
 }
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(sinks: Vec<Box<dyn Sink>>, limit_bytes: usize) -> io::Result<Self> {
+    pub(super) fn start(sinks: Sinks, limit_bytes: usize, tell: TellOfGap) -> io::Result<Self> {
         let (queue, messages) = unbounded();
         let state = Arc::new(State {
             queued_bytes: AtomicUsize::new(0),
@@ -84,23 +129,30 @@ impl Writer {
             dropped: Default::default(),
             pool: Mutex::default(),
         });
-        let sinks = sinks.into_iter().map(|sink| (sink, false)).collect();
-        let thread =
-            WriterThread { messages, sinks, state: Arc::clone(&state), text: Vec::new(), lines: 0, stopped: None };
+        let thread = WriterThread::new(messages, sinks, Arc::clone(&state), tell);
         thread::Builder::new().name("covet-log".to_owned()).spawn(|| thread.run())?;
         Ok(Self { queue, state })
     }
 
-    /// Hands `count` whole lines over. Never waits.
+    /// Hands `count` whole lines of the log over. Never waits.
     pub(super) fn send(&self, text: Vec<u8>, count: u64) {
+        self.send_to(Stream::Log, text, count);
+    }
+
+    /// Hands `count` whole lines of a stream over. Never waits.
+    pub(super) fn send_to(&self, stream: Stream, text: Vec<u8>, count: u64) {
         let bytes = text.len();
+        let limit = match stream {
+            Stream::Log => self.state.limit_bytes,
+            Stream::Security | Stream::Audit => self.state.limit_bytes + self.state.limit_bytes / RESERVE,
+        };
         if self.state.closed.load(Relaxed) {
             self.state.lost(Loss::Closed, count);
-        } else if self.state.queued_bytes.fetch_add(bytes, Relaxed) + bytes > self.state.limit_bytes {
+        } else if self.state.queued_bytes.fetch_add(bytes, Relaxed) + bytes > limit {
             self.state.queued_bytes.fetch_sub(bytes, Relaxed);
             self.state.lost(Loss::BufferFull, count);
             self.state.give_back(text);
-        } else if self.queue.send(Message::Lines { text, count }).is_err() {
+        } else if self.queue.send(Message::Lines { stream, text, count }).is_err() {
             self.state.lost(Loss::Closed, count);
         }
     }
@@ -160,9 +212,13 @@ impl Collector for Writer {
 
 struct WriterThread {
     messages: Receiver<Message>,
-    /// Each with whether its last write failed.
-    sinks: Vec<(Box<dyn Sink>, bool)>,
+    log: Vec<Destination>,
+    security: Option<Destination>,
+    audit: Option<Destination>,
     state: Arc<State>,
+    tell: TellOfGap,
+    /// How many of the lines lost to a full buffer have been told of.
+    told_lost: u64,
     /// Lines put together for one write.
     text: Vec<u8>,
     lines: u64,
@@ -171,6 +227,21 @@ struct WriterThread {
 }
 
 impl WriterThread {
+    fn new(messages: Receiver<Message>, sinks: Sinks, state: Arc<State>, tell: TellOfGap) -> Self {
+        Self {
+            messages,
+            log: sinks.log.into_iter().map(Destination::new).collect(),
+            security: sinks.security.map(Destination::new),
+            audit: sinks.audit.map(Destination::new),
+            state,
+            tell,
+            told_lost: 0,
+            text: Vec::new(),
+            lines: 0,
+            stopped: None,
+        }
+    }
+
     fn run(mut self) {
         while let Ok(message) = self.messages.recv() {
             self.handle(message);
@@ -188,7 +259,7 @@ impl WriterThread {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Lines { text, count } => self.take(text, count),
+            Message::Lines { stream, text, count } => self.take(stream, text, count),
             Message::Flush { done } => {
                 self.write();
                 let _ = done.send(());
@@ -197,7 +268,15 @@ impl WriterThread {
         }
     }
 
-    fn take(&mut self, mut text: Vec<u8>, count: u64) {
+    fn take(&mut self, stream: Stream, mut text: Vec<u8>, count: u64) {
+        let own = match stream {
+            Stream::Log => None,
+            Stream::Security => self.security.as_mut(),
+            Stream::Audit => self.audit.as_mut(),
+        };
+        if let Some(own) = own {
+            own.waiting.extend_from_slice(&text);
+        }
         if self.text.is_empty() {
             std::mem::swap(&mut self.text, &mut text);
         } else {
@@ -214,28 +293,74 @@ impl WriterThread {
         if self.text.is_empty() {
             return;
         }
-        let mut all_written = true;
-        for (sink, failed) in &mut self.sinks {
-            match sink.write_lines(&self.text) {
-                Ok(()) => *failed = false,
-                Err(error) => {
-                    all_written = false;
-                    if !*failed {
-                        // There is no log to say it in. Once, until it works again.
-                        let _ = writeln!(io::stderr(), "covet: cannot log to {}: {error}", sink.name());
-                    }
-                    *failed = true;
-                }
-            }
+        let queued = self.text.len();
+        let lost = self.state.dropped[Loss::BufferFull as usize].load(Relaxed);
+        if lost > self.told_lost {
+            self.text.extend_from_slice(&(self.tell)(Loss::BufferFull.reason(), lost - self.told_lost));
+            self.lines += 1;
+            self.told_lost = lost;
         }
-        if all_written {
-            self.state.written.fetch_add(self.lines, Relaxed);
-        } else {
-            self.state.lost(Loss::WriteFailed, self.lines);
+        let mut lost = 0;
+        for destination in &mut self.log {
+            lost = destination.write(&self.text, &self.tell).max(lost);
         }
-        self.state.queued_bytes.fetch_sub(self.text.len(), Relaxed);
+        for own in [&mut self.security, &mut self.audit].into_iter().flatten() {
+            let waiting = std::mem::take(&mut own.waiting);
+            lost = own.write(&waiting, &self.tell).max(lost);
+            own.waiting = waiting;
+            own.waiting.clear();
+        }
+        self.state.lost(Loss::WriteFailed, lost);
+        self.state.written.fetch_add(self.lines.saturating_sub(lost), Relaxed);
+        self.state.queued_bytes.fetch_sub(queued, Relaxed);
         self.text.clear();
         self.lines = 0;
+    }
+}
+
+/// A sink and how it fares.
+struct Destination {
+    sink: Box<dyn Sink>,
+    /// Lines of its own stream, put together for one write.
+    waiting: Vec<u8>,
+    /// Lines lost and not yet told of.
+    lost: u64,
+    /// Whether its last write failed.
+    failed: bool,
+}
+
+impl Destination {
+    fn new(sink: Box<dyn Sink>) -> Self {
+        Self { sink, waiting: Vec::new(), lost: 0, failed: false }
+    }
+
+    /// Writes whole lines and returns how many of them are lost.
+    fn write(&mut self, lines: &[u8], tell: &TellOfGap) -> u64 {
+        if lines.is_empty() {
+            return 0;
+        }
+        let told = match self.lost {
+            0 => Ok(()),
+            lost => self.sink.write_lines(&tell(Loss::WriteFailed.reason(), lost)),
+        };
+        let written = match told {
+            Ok(()) => {
+                self.lost = 0;
+                self.sink.write_lines(lines)
+            }
+            // Still not.
+            Err(NotWritten { error, .. }) => Err(NotWritten::of(lines, error)),
+        };
+        let Err(NotWritten { lines: lost, error }) = written else {
+            self.failed = false;
+            return 0;
+        };
+        if !std::mem::replace(&mut self.failed, true) {
+            // There is no log to say it in. Once, until it works again.
+            let _ = writeln!(io::stderr(), "covet: cannot log to {}: {error}", self.sink.name());
+        }
+        self.lost += lost;
+        lost
     }
 }
 
@@ -249,7 +374,7 @@ mod tests {
     struct Memory(Arc<Mutex<Vec<u8>>>);
 
     impl Sink for Memory {
-        fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        fn write_lines(&mut self, lines: &[u8]) -> Result<(), NotWritten> {
             self.0.lock().unwrap().extend_from_slice(lines);
             Ok(())
         }
@@ -263,12 +388,27 @@ mod tests {
     struct HeldUp(Receiver<()>);
 
     impl Sink for HeldUp {
-        fn write_lines(&mut self, _: &[u8]) -> io::Result<()> {
-            self.0.recv().map_err(io::Error::other)
+        fn write_lines(&mut self, lines: &[u8]) -> Result<(), NotWritten> {
+            self.0.recv().map_err(|error| NotWritten::of(lines, io::Error::other(error)))
         }
 
         fn name(&self) -> String {
             "held up".to_owned()
+        }
+    }
+
+    fn start(log: Vec<Box<dyn Sink>>, limit_bytes: usize) -> Writer {
+        start_with(Sinks { log, ..Sinks::default() }, limit_bytes)
+    }
+
+    fn start_with(sinks: Sinks, limit_bytes: usize) -> Writer {
+        let tell = |reason: &'static str, lines| format!("lost {lines} {reason}\n").into_bytes();
+        Writer::start(sinks, limit_bytes, Box::new(tell)).unwrap()
+    }
+
+    impl Memory {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
     }
 
@@ -279,7 +419,7 @@ mod tests {
     #[test]
     fn lines_are_written_in_order_and_all_at_the_end() {
         let memory = Memory::default();
-        let writer = Writer::start(vec![Box::new(memory.clone())], 1 << 20).unwrap();
+        let writer = start(vec![Box::new(memory.clone())], 1 << 20);
         for number in 0..1000 {
             writer.send(format!("{number}\n").into_bytes(), 1);
         }
@@ -292,15 +432,15 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_sink_that_hangs_and_what_does_not_fit_is_counted() {
         let (release, held_up) = unbounded();
-        let writer = Writer::start(vec![Box::new(HeldUp(held_up))], 1000).unwrap();
+        let writer = start(vec![Box::new(HeldUp(held_up))], 1000);
         for _ in 0..50 {
-            writer.send(vec![b'\n'; 100], 1);
+            writer.send([&[b'x'; 99][..], b"\n"].concat(), 1);
         }
         assert_eq!(dropped(&writer, Loss::BufferFull), 40);
         assert!(!writer.flush(Duration::from_millis(1)));
         drop(release);
         assert!(writer.flush(LONG));
-        assert_eq!(dropped(&writer, Loss::WriteFailed), 10);
+        assert_eq!(dropped(&writer, Loss::WriteFailed), 11, "ten, and the line that told of the forty");
     }
 
     #[test]
@@ -308,7 +448,7 @@ mod tests {
         let memory = Memory::default();
         let (release, held_up) = unbounded();
         drop(release);
-        let writer = Writer::start(vec![Box::new(HeldUp(held_up)), Box::new(memory.clone())], 1000).unwrap();
+        let writer = start(vec![Box::new(HeldUp(held_up)), Box::new(memory.clone())], 1000);
         writer.send(b"line\n".to_vec(), 1);
         assert!(writer.flush(LONG));
         assert_eq!(memory.0.lock().unwrap().as_slice(), b"line\n");
@@ -318,7 +458,7 @@ mod tests {
     #[test]
     fn stopping_writes_what_is_there_and_later_lines_are_counted_as_lost() {
         let memory = Memory::default();
-        let writer = Writer::start(vec![Box::new(memory.clone())], 1 << 20).unwrap();
+        let writer = start(vec![Box::new(memory.clone())], 1 << 20);
         for _ in 0..100 {
             writer.send(b"line\n".to_vec(), 1);
         }
@@ -334,13 +474,13 @@ mod tests {
     fn stopping_is_not_cut_short_by_somebody_who_flushes() {
         let memory = Memory::default();
         let (release, held_up) = unbounded();
-        let writer = Writer::start(vec![Box::new(HeldUp(held_up)), Box::new(memory.clone())], 1 << 20).unwrap();
+        let writer = start(vec![Box::new(HeldUp(held_up)), Box::new(memory.clone())], 1 << 20);
         writer.send(b"first\n".to_vec(), 1);
         let queue = |message| writer.queue.send(message).unwrap();
         let ((flushed, flush_done), (stopped, stop_done)) = (bounded(1), bounded(1));
         queue(Message::Stop { done: stopped });
         queue(Message::Flush { done: flushed });
-        queue(Message::Lines { text: b"second\n".to_vec(), count: 1 });
+        queue(Message::Lines { stream: Stream::Log, text: b"second\n".to_vec(), count: 1 });
         drop(release);
         assert!(stop_done.recv_timeout(LONG).is_ok() && flush_done.recv_timeout(LONG).is_ok());
         assert_eq!(memory.0.lock().unwrap().as_slice(), b"first\nsecond\n");
@@ -348,11 +488,84 @@ mod tests {
 
     #[test]
     fn large_buffers_are_used_again() {
-        let writer = Writer::start(vec![], 1 << 20).unwrap();
+        let writer = start(vec![], 1 << 20);
         for _ in 0..3 {
             writer.send(Vec::with_capacity(POOLED_BYTES), 0);
         }
         assert!(writer.flush(LONG));
         assert!(writer.buffer().capacity() >= POOLED_BYTES);
+    }
+
+    #[test]
+    fn a_gap_is_told_of_where_it_is_as_soon_as_lines_can_be_written_again() {
+        let memory = Memory::default();
+        let (release, held_up) = unbounded();
+        let writer = start(vec![Box::new(HeldUp(held_up)), Box::new(memory.clone())], 20);
+        writer.send(b"first 10b\n".to_vec(), 1);
+        for _ in 0..5 {
+            writer.send(b"0123456789\n".to_vec(), 1);
+        }
+        for _ in 0..8 {
+            release.send(()).unwrap();
+        }
+        assert!(writer.flush(LONG));
+        writer.send(b"last\n".to_vec(), 1);
+        assert!(writer.flush(LONG));
+        let text = memory.text();
+        assert_eq!(text.matches("lost ").count(), 1, "told once: {text}");
+        assert!(text.starts_with("first 10b\n") && text.ends_with("last\n"), "{text}");
+        let told: u64 =
+            text.lines().find_map(|line| line.strip_prefix("lost ")?.split(' ').next()?.parse().ok()).unwrap();
+        assert_eq!(told, dropped(&writer, Loss::BufferFull));
+    }
+
+    #[test]
+    fn a_sink_that_works_again_hears_how_many_lines_it_lacks() {
+        struct Flaky(Memory, Arc<AtomicBool>);
+        impl Sink for Flaky {
+            fn write_lines(&mut self, lines: &[u8]) -> Result<(), NotWritten> {
+                match self.1.load(Relaxed) {
+                    true => self.0.write_lines(lines),
+                    false => Err(NotWritten::of(lines, io::ErrorKind::StorageFull.into())),
+                }
+            }
+            fn name(&self) -> String {
+                "flaky".to_owned()
+            }
+        }
+        let (memory, other, works) = (Memory::default(), Memory::default(), Arc::new(AtomicBool::new(true)));
+        let flaky = Flaky(memory.clone(), Arc::clone(&works));
+        let writer = start(vec![Box::new(flaky), Box::new(other.clone())], 1 << 20);
+        for (works_now, line) in [(true, "1\n"), (false, "2\n"), (false, "3\n4\n"), (true, "5\n"), (true, "6\n")] {
+            works.store(works_now, Relaxed);
+            writer.send(line.as_bytes().to_vec(), line.lines().count() as u64);
+            assert!(writer.flush(LONG));
+        }
+        assert_eq!(memory.text(), "1\nlost 3 write_failed\n5\n6\n");
+        assert_eq!(other.text(), "1\n2\n3\n4\n5\n6\n", "the other place lacks nothing");
+        assert_eq!(dropped(&writer, Loss::WriteFailed), 3);
+        assert_eq!(writer.state.written.load(Relaxed), 3);
+    }
+
+    #[test]
+    fn lines_of_a_stream_go_to_its_own_place_too_and_are_not_pushed_out_by_the_log() {
+        let [all, security, audit] = [(); 3].map(|()| Memory::default());
+        let (release, held_up) = unbounded();
+        let sinks = Sinks {
+            log: vec![Box::new(HeldUp(held_up)), Box::new(all.clone())],
+            security: Some(Box::new(security.clone())),
+            audit: Some(Box::new(audit.clone())),
+        };
+        let writer = start_with(sinks, 1000);
+        for _ in 0..30 {
+            writer.send(vec![b'\n'; 100], 1);
+        }
+        writer.send_to(Stream::Security, b"login\n".to_vec(), 1);
+        writer.send_to(Stream::Audit, b"change\n".to_vec(), 1);
+        drop(release);
+        assert!(writer.flush(LONG));
+        assert_eq!((security.text().as_str(), audit.text().as_str()), ("login\n", "change\n"));
+        assert!(all.text().contains("login\nchange\n"));
+        assert_eq!(dropped(&writer, Loss::BufferFull), 20);
     }
 }

@@ -9,7 +9,7 @@ use crate::metrics::catalog::{APP_INFO, APP_UPTIME_SECONDS, APP_VERSION_INFO};
 use crate::metrics::{Collector, Exposition};
 
 /// The compiler that built this, such as `1.90.0`.
-const RUST_VERSION: &str = env!("COVET_RUST_VERSION");
+pub const RUST_VERSION: &str = env!("COVET_RUST_VERSION");
 
 /// Tells `app_info`, `app_version_info` and `app_uptime_seconds`.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tracing::field::{Field, Visit};
@@ -27,7 +28,7 @@ use super::context::TraceContext;
 use super::here::{self, Here};
 use super::span::{Attributes, Kind, Status, Value};
 use super::tracer::{OpenSpan, Place, Tracer};
-use crate::logging::{Levels, REDACTED, is_secret};
+use crate::logging::{Levels, REDACTED, Redaction};
 use crate::request::{self, RequestScope};
 
 /// Records spans of `tracing`, and hands events on to another layer.
@@ -38,6 +39,7 @@ use crate::request::{self, RequestScope};
 pub(crate) struct SpanLayer<L, F> {
     tracer: Tracer,
     levels: Levels,
+    redaction: Arc<Redaction>,
     /// Who gets the events for which `filter` is.
     events: L,
     filter: F,
@@ -63,10 +65,10 @@ pub(super) fn silence_thread() {
 }
 
 impl<L, F> SpanLayer<L, F> {
-    /// Records spans of these levels with `tracer`.
-    pub(crate) fn new(tracer: Tracer, levels: Levels, events: L, filter: F) -> Self {
+    /// Records spans of these levels with `tracer`; no attribute holds what the log would not write.
+    pub(crate) fn new(tracer: Tracer, levels: Levels, redaction: Arc<Redaction>, events: L, filter: F) -> Self {
         INSTALLED.store(true, Relaxed);
-        Self { tracer, levels, events, filter }
+        Self { tracer, levels, redaction, events, filter }
     }
 
     fn level_enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -121,7 +123,7 @@ where
             }
         };
         let open = tracer.map(|tracer| {
-            let mut fields = Fields::default();
+            let mut fields = Fields::new(&self.redaction);
             attributes.record(&mut fields);
             let mut open = tracer.begin(attributes.metadata().name(), Kind::Internal, place, tracer.now());
             fields.put_into(&mut open);
@@ -133,7 +135,7 @@ where
     fn on_record(&self, id: &Id, values: &span::Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         // Before the lock: a value may log while it is formatted.
-        let mut fields = Fields::default();
+        let mut fields = Fields::new(&self.redaction);
         values.record(&mut fields);
         change(&span, |open| fields.put_into(open));
     }
@@ -227,8 +229,8 @@ fn change<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, change: impl FnOnce(&mut
 }
 
 /// Fields of a span on their way into its attributes.
-#[derive(Default)]
-struct Fields {
+struct Fields<'a> {
+    redaction: &'a Redaction,
     attributes: Attributes,
     name: Option<String>,
     kind: Option<Kind>,
@@ -236,10 +238,15 @@ struct Fields {
     status_description: Option<String>,
 }
 
-impl Fields {
+impl<'a> Fields<'a> {
+    fn new(redaction: &'a Redaction) -> Self {
+        let attributes = Attributes::default();
+        Self { redaction, attributes, name: None, kind: None, status: None, status_description: None }
+    }
+
     fn set(&mut self, field: &Field, value: impl Into<Value>) {
         let name = field.name();
-        if is_secret(name) {
+        if self.redaction.hides(name) {
             self.attributes.set(name, REDACTED);
         } else {
             self.attributes.set(name, value);
@@ -252,7 +259,10 @@ impl Fields {
             "otel.kind" => self.kind = kind(text.as_ref()),
             "otel.status_code" => self.status = status(text.as_ref()),
             "otel.status_description" => self.status_description = Some(text.into()),
-            _ => self.set(field, text.into()),
+            _ => {
+                let masked = self.redaction.text(text.as_ref()).into_owned();
+                self.set(field, masked);
+            }
         }
     }
 
@@ -290,7 +300,7 @@ fn status(text: &str) -> Option<Status> {
     statuses.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, status)| status)
 }
 
-impl Visit for Fields {
+impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.set(field, value);
     }

@@ -15,6 +15,7 @@ use tracing_subscriber::Registry as Spans;
 use tracing_subscriber::layer::{Identity, SubscriberExt};
 
 use super::*;
+use crate::logging::Redaction;
 use crate::request::{RequestScope, Surroundings, carry, enter};
 use crate::settings::TraceSettings;
 
@@ -43,7 +44,13 @@ impl Process {
     /// A subscriber that records spans of level INFO.
     fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         let levels = "info".parse().unwrap();
-        Spans::default().with(SpanLayer::new(self.tracer.clone(), levels, Identity::new(), LevelFilter::INFO))
+        Spans::default().with(SpanLayer::new(
+            self.tracer.clone(),
+            levels,
+            Arc::new(Redaction::new(&[])),
+            Identity::new(),
+            LevelFilter::INFO,
+        ))
     }
 
     /// Handles a request with these headers, and ends it.

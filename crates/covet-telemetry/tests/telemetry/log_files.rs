@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use covet_core::clock::Clock;
 use covet_core::settings::{Section, Sources};
-use covet_telemetry::logging::Logging;
+use covet_telemetry::logging::{Logging, audit, security, vocabulary};
 use covet_telemetry::metrics::Registry;
 use covet_telemetry::settings::LogSettings;
 use serde_json::Value;
@@ -71,6 +71,51 @@ fn rotation_under_many_writers_loses_and_splits_no_line() {
     let text = registry.render();
     assert_eq!(value(&text, "log_lines_written_total"), Some((THREADS * EACH) as f64));
     assert_eq!(value(&text, "log_lines_dropped_total{reason=\"buffer_full\"}"), Some(0.0));
+}
+
+#[test]
+fn security_and_audit_have_files_of_their_own_beside_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let [all, own_security, own_audit] =
+        ["covet.log", "security.log", "audit.log"].map(|name| directory.path().join(name));
+    let files = [
+        ("COVET_LOG__SECURITY_FILE", own_security.to_str().unwrap()),
+        ("COVET_LOG__AUDIT_FILE", own_audit.to_str().unwrap()),
+    ];
+    let logging = start(&settings(&all, &files));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(logging.layer()), || {
+        tracing::info!("started");
+        security(vocabulary::LOGIN_FAILED).failure("unknown_user").log("login failed");
+        audit(vocabulary::USER_CREATED).target("user", 1).log("user registered");
+    });
+    assert!(logging.shutdown(LONG));
+    let messages = |path: &Path| -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap();
+        let line = |line| serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned();
+        text.lines().map(line).collect()
+    };
+    assert_eq!(messages(&all), ["started", "login failed", "user registered"]);
+    assert_eq!(messages(&own_security), ["login failed"]);
+    assert_eq!(messages(&own_audit), ["user registered"]);
+}
+
+#[test]
+fn lines_that_a_full_disk_costs_are_counted_and_the_log_goes_on_when_there_is_room() {
+    // A disk of its own, which only root of a user namespace may make: see the system tests. Here the device that is
+    // always full.
+    let settings = settings(Path::new("/dev/full"), &[]);
+    let logging = start(&settings);
+    let registry = Registry::new();
+    logging.register_metrics(&registry);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(logging.layer()), || {
+        for _ in 0..3 {
+            tracing::info!("line");
+            assert!(logging.flush(LONG));
+        }
+    });
+    let text = registry.render();
+    assert_eq!(value(&text, "log_lines_dropped_total{reason=\"write_failed\"}"), Some(3.0));
+    assert_eq!(value(&text, "log_lines_written_total"), Some(0.0));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use covet_core::clock::Clock;
 use covet_core::ids::RequestId;
 use covet_core::settings::{Section, Sources};
-use covet_telemetry::logging::{Logging, SECURITY};
+use covet_telemetry::logging::{Actor, Logging, SECURITY, audit, security, vocabulary};
 use covet_telemetry::request::{RequestScope, enter};
 use covet_telemetry::settings::LogSettings;
 use serde_json::{Value, json};
@@ -20,14 +20,15 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// Logs what `work` logs, and returns the text.
 fn logged(format: &str, level: &str, work: impl FnOnce(&Logging)) -> String {
+    logged_with(&[("LOG_FORMAT", format), ("LOG_LEVEL", level)], work)
+}
+
+/// The same with these settings.
+fn logged_with(variables: &[(&str, &str)], work: impl FnOnce(&Logging)) -> String {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("covet.log");
-    let settings = LogSettings::load(Sources::of([
-        ("LOG_FORMAT", format),
-        ("LOG_LEVEL", level),
-        ("LOG_FILE", path.to_str().unwrap()),
-        ("COVET_LOG__STDOUT", "false"),
-    ]));
+    let file = [("LOG_FILE", path.to_str().unwrap()), ("COVET_LOG__STDOUT", "false")];
+    let settings = LogSettings::load(Sources::of(variables.iter().copied().chain(file)));
     let (clock, _hand) = Clock::manual("2025-10-10T12:03:04.123Z".parse().unwrap());
     let logging = Logging::start(&settings.unwrap(), "covet", clock).unwrap();
     let subscriber = tracing_subscriber::registry().with(logging.layer());
@@ -122,6 +123,104 @@ fn secrets_are_not_written_whoever_logs_them() {
         assert_eq!(text.matches("[redacted]").count(), 3, "{text}");
         assert!(text.contains("Bearer"), "{text}");
     }
+}
+
+#[test]
+fn a_secret_is_not_written_wherever_it_stands() {
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "what is shown by Debug")]
+    struct Login {
+        user: &'static str,
+        password: Option<&'static str>,
+    }
+    let login = Login { user: "ada", password: Some("hunter2") };
+    let error =
+        Layered("query failed", Some(Box::new(Layered("cannot reach postgres://app:hunter2@db:5432/covet", None))));
+    let error: &(dyn std::error::Error + 'static) = &error;
+    for format in ["json", "human"] {
+        let settings = [("LOG_FORMAT", format), ("COVET_LOG__REDACT", "iban,x-partner-*")];
+        let text = logged_with(&settings, |_| {
+            tracing::info!(http.request.headers.cookie = "hunter2", { "x-api-key" } = 4711, "headers");
+            tracing::info!(?login, IBAN = "hunter2", url = "https://x/?token=hunter2", "login of {login:?}");
+            tracing::error!(error, body = r#"{"refreshToken":"hunter2","n":1}"#, "Authorization: Bearer hunter2");
+            tracing::info!(header = "X-Partner-Id: hunter2", has_password = true, "password=hunter2");
+            log::info!("not ours, so not here: hunter2");
+        });
+        assert!(!text.contains("hunter2") && !text.contains("4711"), "{text}");
+        assert!(text.contains("postgres://app:********@db:5432/covet") && text.contains("ada"), "{text}");
+        let flag = if format == "json" { "\"has_password\":true" } else { "has_password=true" };
+        assert!(text.contains(flag), "{text}");
+    }
+}
+
+#[test]
+fn addresses_and_users_are_written_as_the_policy_says() {
+    let line = |variables: &[(&str, &str)]| -> Value {
+        let text = logged_with(&[&[("LOG_FORMAT", "json")], variables].concat(), |_| {
+            in_request(|| {
+                security(vocabulary::LOGIN_FAILED).failure("wrong_password").target("user", 42).log("login failed");
+            });
+        });
+        serde_json::from_str(&text).unwrap()
+    };
+    let full = line(&[]);
+    assert_eq!(
+        (&full["ip_address"], &full["user_id"], &full["actor"]),
+        (&"192.0.2.1".into(), &"42".into(), &"user:42".into())
+    );
+    assert_eq!(line(&[("COVET_LOG__IP_ADDRESS", "truncated")])["ip_address"], "192.0.2.0");
+
+    let off = line(&[("COVET_LOG__IP_ADDRESS", "off"), ("COVET_LOG__USER_ID", "off")]);
+    assert!(off.get("ip_address").is_none() && off.get("user_id").is_none(), "{off}");
+    assert_eq!((&off["actor"], &off["target"]), (&"user:-".into(), &"user:-".into()));
+
+    let hashed = [("COVET_LOG__IP_ADDRESS", "hashed"), ("COVET_LOG__USER_ID", "hashed")];
+    let key = "0123456789abcdef0123456789abcdef";
+    let keyed = line(&[&hashed[..], &[("COVET_LOG__HASH_KEY", key)]].concat());
+    // `printf 192.0.2.1 | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef`, its first 16 digits
+    assert_eq!(keyed["ip_address"], "hash:5729dfa704e7dc63");
+    assert_eq!(keyed["actor"], format!("user:{}", keyed["user_id"].as_str().unwrap()));
+    assert_eq!(keyed["target"], keyed["actor"]);
+    let (once, again) = (line(&hashed), line(&hashed));
+    assert_ne!(once["ip_address"], again["ip_address"], "without a key each process has its own");
+    for line in [&keyed, &once] {
+        assert!(!line.to_string().contains("192.0.2") && !line.to_string().contains("\"42\""), "{line}");
+    }
+}
+
+#[test]
+fn records_of_security_and_audit_have_the_documented_fields() {
+    let text = logged("json", "off", |_| {
+        in_request(|| {
+            security(vocabulary::LOGIN_FAILED).auth_method("password").failure("unknown_user").log("login failed");
+            audit(vocabulary::USER_DELETED).target("user", 42).log("user deleted");
+        });
+        audit(vocabulary::LOG_LEVEL_CHANGED)
+            .actor(Actor::Operator)
+            .ip_address(Ipv4Addr::LOCALHOST.into())
+            .changed("info", "debug")
+            .log("log levels changed");
+        security(vocabulary::CROSS_ORIGIN).failure("other_origin").actor(Actor::Anonymous).log("refused");
+        audit(vocabulary::STARTED).log("started");
+        tracing::error!("not at this level");
+    });
+    insta::assert_snapshot!(text, @r#"
+    {"timestamp":"2025-10-10T12:03:04.123Z","level":"WARN","logger":"covet.security","service":"covet","message":"login failed","request_id":"req-1","user_id":"42","ip_address":"192.0.2.1","event":"authn_login_fail","outcome":"failure","actor":"user:42","reason":"unknown_user","auth_method":"password"}
+    {"timestamp":"2025-10-10T12:03:04.123Z","level":"INFO","logger":"covet.audit","service":"covet","message":"user deleted","request_id":"req-1","user_id":"42","ip_address":"192.0.2.1","event":"user_deleted","outcome":"success","actor":"user:42","target":"user:42"}
+    {"timestamp":"2025-10-10T12:03:04.123Z","level":"INFO","logger":"covet.audit","service":"covet","message":"log levels changed","event":"sys_log_level_change","outcome":"success","actor":"operator","from":"info","to":"debug","ip_address":"127.0.0.1"}
+    {"timestamp":"2025-10-10T12:03:04.123Z","level":"WARN","logger":"covet.security","service":"covet","message":"refused","event":"malicious_cors","outcome":"failure","actor":"anonymous","reason":"other_origin"}
+    {"timestamp":"2025-10-10T12:03:04.123Z","level":"INFO","logger":"covet.audit","service":"covet","message":"started","event":"sys_startup","outcome":"success","actor":"service"}
+    "#);
+}
+
+#[test]
+fn a_stream_is_switched_off_by_its_own_name() {
+    let work = |_: &Logging| {
+        security(vocabulary::LOGIN_FAILED).failure("unknown_user").log("login failed");
+        audit(vocabulary::STARTED).log("started");
+    };
+    let text = logged("human", "info,covet.security=off", work);
+    assert!(text.contains("covet.audit: started") && text.lines().count() == 1, "{text}");
 }
 
 #[test]

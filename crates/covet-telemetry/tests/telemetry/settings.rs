@@ -41,6 +41,19 @@ fn log_settings_have_the_promised_names() {
 }
 
 #[test]
+fn two_logs_in_one_file_and_names_that_are_none_are_refused() {
+    let wrong = [
+        ("LOG_FILE", "/logs/a.log"),
+        ("COVET_LOG__SECURITY_FILE", "/logs/b.log"),
+        ("COVET_LOG__AUDIT_FILE", "/logs/a.log"),
+    ];
+    let problem = LogSettings::load(Sources::of(wrong)).unwrap_err().to_string();
+    assert!(problem.contains("COVET_LOG__AUDIT_FILE") && problem.contains("file of LOG_FILE"), "{problem}");
+    let problem = LogSettings::load(Sources::of([("COVET_LOG__REDACT", "iban,a b")])).unwrap_err().to_string();
+    assert!(problem.contains("item 2") && problem.contains("\"a b\""), "{problem}");
+}
+
+#[test]
 fn a_wrong_level_is_told_with_what_would_do() {
     let problem = LogSettings::load(Sources::of([("LOG_LEVEL", "info,covet_data=loud")])).unwrap_err().to_string();
     for part in ["LOG_LEVEL", "expected off, error, warn, info, debug or trace", "\"loud\"", "info,covet_data=debug"] {

@@ -12,6 +12,7 @@ use covet_core::environment::Environment;
 use covet_core::ids::RequestId;
 use covet_core::settings::{Section, Sources};
 use covet_telemetry::logging::access::{self, AccessLine};
+use covet_telemetry::request::RequestScope;
 use covet_telemetry::settings::{LogSettings, MetricsSettings, TraceSettings};
 use covet_telemetry::{Service, Telemetry};
 use serde_json::Value;
@@ -20,12 +21,13 @@ use crate::value;
 
 const LONG: Duration = Duration::from_secs(60);
 
-static ID: LazyLock<RequestId> = LazyLock::new(|| RequestId::parse(b"r1").unwrap());
+static SCOPE: LazyLock<RequestScope> =
+    LazyLock::new(|| RequestScope::new(RequestId::parse(b"r1").unwrap(), Ipv4Addr::LOCALHOST.into()));
 
 fn line(path: &str) -> AccessLine<'_> {
     AccessLine {
         unix_millis: 1_760_097_784_123,
-        request_id: &ID,
+        scope: &SCOPE,
         method: "GET",
         path,
         status: 200,
@@ -33,8 +35,6 @@ fn line(path: &str) -> AccessLine<'_> {
         route: "/{id}",
         request_bytes: 0,
         response_bytes: 2,
-        ip_address: Ipv4Addr::LOCALHOST.into(),
-        user_id: None,
         user_agent: "test",
         protocol: "HTTP/1.1",
     }

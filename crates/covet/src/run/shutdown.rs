@@ -4,11 +4,13 @@
 //! close the pools → send the last spans → flush the log → exit`. A second signal, or the deadline, ends it at once with code 1 and says what
 //! was still running.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use covet_core::lifecycle::Phase;
 use covet_http::listener::Serving;
+use covet_telemetry::logging::{audit, vocabulary};
 use covet_telemetry::settings::TraceSettings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -22,17 +24,34 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+    /// Whether a hang-up is that of the terminal, which ends the process.
+    at_terminal: bool,
 }
 
 impl Signals {
     pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            at_terminal: std::io::stdin().is_terminal(),
+        })
     }
 
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {
+                    if self.at_terminal {
+                        return "SIGHUP";
+                    }
+                    // What logrotate's configurations send to daemons. Nothing here waits for it.
+                    tracing::info!("SIGHUP changes nothing: a moved log file and a new certificate are noticed without it");
+                }
+            }
         }
     }
 }
@@ -49,6 +68,7 @@ pub(super) async fn when_told(started: Started, serving: Option<Serving>, mut si
         deadline_seconds = settings.deadline.as_secs_f64(),
         "shutting down"
     );
+    audit(vocabulary::STOPPED).log("service stopping");
     lifecycle.advance(Phase::Draining);
     let drained = async {
         tokio::time::sleep(settings.readiness_delay).await;

@@ -66,16 +66,16 @@ impl From<covet_data::migrate::MigrationError> for StartError {
 }
 
 /// What lives as long as the process.
-pub(super) struct Started {
-    pub(super) context: Context,
-    pub(super) telemetry: Telemetry,
+pub(crate) struct Started {
+    pub(crate) context: Context,
+    pub(crate) telemetry: Telemetry,
     pub(super) runtimes: Arc<RuntimeCollector>,
 }
 
 impl Started {
     /// Closes the pools, sends the last spans, at most for `spans_within`, hands the last counts to the other processes, and
     /// closes the log.
-    pub(super) async fn close(mut self, spans_within: Duration) {
+    pub(crate) async fn close(mut self, spans_within: Duration) {
         if let Some(db) = self.context.database() {
             db.close().await;
         }
@@ -100,21 +100,34 @@ impl Started {
 /// Longest wait for the last log lines to be written.
 pub(super) const LOG_FLUSH: Duration = Duration::from_secs(2);
 
-/// Connects everything and brings the schema up to date.
+/// Which service this is, for its telemetry.
+pub(crate) fn service<'a>(app: &'a App, loaded: &Loaded) -> Service<'a> {
+    Service { name: app.name, version: app.version, environment: loaded.environment() }
+}
+
+/// Begins telemetry and connects everything.
 pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartError> {
     let clock = Clock::system();
-    let started = clock.monotonic();
-    let service = Service { name: app.name, version: app.version, environment: loaded.environment() };
     let (log, metrics) = (loaded.get::<LogSettings>(), loaded.get::<MetricsSettings>());
-    let telemetry = Telemetry::start(service, log, metrics, loaded.get::<TraceSettings>(), &clock)?;
+    let telemetry = Telemetry::start(service(app, &loaded), log, metrics, loaded.get::<TraceSettings>(), &clock)?;
     install_panic_hook();
     raise_descriptor_limit();
+    connect(app, loaded, telemetry, clock).await
+}
+
+/// Connects everything and brings the schema up to date.
+pub(crate) async fn connect(
+    app: &App,
+    loaded: Loaded,
+    telemetry: Telemetry,
+    clock: Clock,
+) -> Result<Started, StartError> {
+    let started = clock.monotonic();
     let runtimes = Arc::new(RuntimeCollector::new(&telemetry.registry));
     runtimes.add("main", tokio::runtime::Handle::current());
     telemetry.registry.register(Arc::clone(&runtimes) as Arc<dyn Collector>);
     #[cfg(feature = "jemalloc")]
     telemetry.registry.register(Arc::new(AllocatorCollector::new(&telemetry.registry)));
-
     let db =
         if app.database { Some(Db::connect(loaded.get::<DatabaseSettings>(), clock.clone()).await?) } else { None };
     if let (Some(db), Some(migrations)) = (&db, &app.migrations) {
@@ -129,6 +142,7 @@ pub(super) async fn start(app: &App, loaded: Loaded) -> Result<Started, StartErr
     let context = Context::new(Inner {
         name: app.name,
         version: app.version,
+        commit: app.commit,
         client: client(app, &loaded, &telemetry.traces, &clock),
         traces: telemetry.traces.clone(),
         settings: Arc::new(loaded),
@@ -212,6 +226,7 @@ pub(super) async fn context_to_look_at(
     let context = Context::new(Inner {
         name: app.name,
         version: app.version,
+        commit: app.commit,
         health: HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone()),
         client: client(app, &loaded, &Traces::off(), &clock),
         traces: Traces::off(),

@@ -2,11 +2,12 @@
 
 use covet::axum::extract::State;
 use covet::axum::response::{IntoResponse, Response};
-use covet::identity::attempts::{Method, SECURITY};
+use covet::identity::attempts::Method;
 use covet::identity::password::{Password, Verdict};
 use covet::identity::token::{RefreshToken, RefreshVerdict};
 use covet::ids::new_id;
 use covet::secret::ExposeSecret;
+use covet::telemetry::logging::{Actor, audit, security, vocabulary};
 use covet::{Error, Json, Result};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -100,7 +101,7 @@ pub(super) async fn register(State(api): State<Api>, Json(body): Json<Registrati
     let id = new_id(&api.clock);
     let user = Users(&api.db).insert(id, &new, api.now()).await.map_err(address_taken)?;
     api.business.business_user_registrations_total().increment(1);
-    tracing::info!(target: SECURITY, user_id = %id, "user registered");
+    audit(vocabulary::USER_CREATED).target("user", id).log("user registered");
     let location = [(header::LOCATION, format!("/api/users/{id}"))];
     Ok((StatusCode::CREATED, location, Etag(user.version), Json(user.seen_by(id))).into_response())
 }
@@ -126,7 +127,10 @@ pub(super) async fn login(State(api): State<Api>, Json(body): Json<Login>) -> Re
     let (credentials, rehash) = match (known, verdict) {
         (Some(credentials), Verdict::Right { rehash }) => (credentials, rehash),
         (known, _) => {
-            Method::Password.failed(if known.is_some() { "wrong_password" } else { "unknown_user" });
+            match known {
+                Some(user) => Method::Password.failed_for("wrong_password", user.id),
+                None => Method::Password.failed("unknown_user"),
+            }
             return Err(wrong_credentials());
         }
     };
@@ -136,7 +140,7 @@ pub(super) async fn login(State(api): State<Api>, Json(body): Json<Login>) -> Re
     }
     let session = new_id(&api.clock);
     let refresh_token = Sessions(&api.db).open(session, credentials.id, &api.auth, api.now()).await?;
-    Method::Password.succeeded();
+    Method::Password.succeeded_for(credentials.id);
     api.business.business_feature_usage_total(Feature::LogIn).increment(1);
     token_pair(&api, credentials.id, session, &refresh_token)
 }
@@ -156,15 +160,23 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
     };
     match Sessions(&api.db).refresh(&presented.fingerprint(), &api.auth, api.now()).await? {
         Refreshed::Next { user, session, token } => {
-            Method::RefreshToken.succeeded();
+            Method::RefreshToken.succeeded_for(user);
             token_pair(&api, user, session, &token)
         }
         Refreshed::Unknown => Err(refused("unknown")),
         Refreshed::Refused { user, session, verdict } => Err(match verdict {
             RefreshVerdict::Reused => {
-                tracing::warn!(target: SECURITY, user_id = %user, session_id = %session,
-                    "a refresh token was used twice; its session has been ended");
-                refused("reused")
+                Method::RefreshToken.count_failure("reused");
+                security(vocabulary::TOKEN_REUSED)
+                    .auth_method(Method::RefreshToken.as_str())
+                    .failure("reused")
+                    .target("user", user)
+                    .log("a refresh token was used twice: it has been copied");
+                audit(vocabulary::SESSION_ENDED)
+                    .actor(Actor::Service)
+                    .target("session", session)
+                    .log("login ended, its refresh token was used twice");
+                refresh_refused()
             }
             RefreshVerdict::Expired => refused("expired"),
             RefreshVerdict::Ended | RefreshVerdict::Good => refused("ended"),
@@ -183,7 +195,11 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
 )]
 pub(super) async fn logout(State(api): State<Api>, Json(body): Json<Refresh>) -> Result<StatusCode> {
     if let Ok(token) = RefreshToken::parse(&body.refresh_token) {
-        Sessions(&api.db).end_by_token(&token.fingerprint(), EndReason::Logout, api.now()).await?;
+        let ended = Sessions(&api.db).end_by_token(&token.fingerprint(), EndReason::Logout, api.now()).await?;
+        if let Some(session) = ended {
+            let user = session.user_id.to_string();
+            audit(vocabulary::SESSION_ENDED).actor(Actor::User(&user)).target("session", session.id).log("logged out");
+        }
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -208,5 +224,9 @@ fn wrong_credentials() -> Error {
 
 fn refused(reason: &'static str) -> Error {
     Method::RefreshToken.failed(reason);
+    refresh_refused()
+}
+
+fn refresh_refused() -> Error {
     unauthorized("/problems/refresh-refused", "Refresh token refused", "This refresh token is not good. Log in again.")
 }

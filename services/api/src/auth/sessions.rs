@@ -59,6 +59,15 @@ struct TokenRow {
     session_expires_at: Timestamp,
 }
 
+/// A session that has been ended.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Ended {
+    /// Which login.
+    pub id: Uuid,
+    /// Whose it was.
+    pub user_id: Uuid,
+}
+
 impl EndReason {
     fn as_str(self) -> &'static str {
         match self {
@@ -142,12 +151,17 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// Of the database.
-    pub async fn end_by_token(self, token: &Fingerprint, reason: EndReason, now: Timestamp) -> Result<(), Error> {
+    pub async fn end_by_token(
+        self,
+        token: &Fingerprint,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<Option<Ended>, Error> {
         let sql = "UPDATE sessions SET ended_at = $2, end_reason = $3
                    WHERE ended_at IS NULL
-                     AND id = (SELECT session_id FROM refresh_tokens WHERE fingerprint = $1)";
-        self.0.write().execute(sql, params![token.as_str(), now, reason.as_str()]).await?;
-        Ok(())
+                     AND id = (SELECT session_id FROM refresh_tokens WHERE fingerprint = $1)
+                   RETURNING id, user_id";
+        self.0.write().optional(sql, params![token.as_str(), now, reason.as_str()]).await
     }
 
     /// How many are open.

@@ -3,9 +3,10 @@
 use covet::axum::extract::State;
 use covet::axum::response::Response;
 use covet::data::Error as DbError;
-use covet::identity::attempts::{Method, SECURITY};
+use covet::identity::attempts::Method;
 use covet::identity::caller::Caller;
 use covet::identity::password::{Password, Verdict};
+use covet::telemetry::logging::{audit, security, vocabulary};
 use covet::{Error, Json, Path, Query, Result};
 use http::StatusCode;
 use serde::Deserialize;
@@ -155,7 +156,7 @@ pub(super) async fn update(
     match changed.map_err(address_taken)? {
         Some(user) => {
             if email.is_some() {
-                tracing::info!(target: SECURITY, user_id = %id, "e-mail address changed");
+                audit(vocabulary::USER_UPDATED).target("user", id).log("e-mail address changed");
             }
             Ok((user.etag(), Json(user.seen_by(id))))
         }
@@ -192,7 +193,7 @@ pub(super) async fn change_password(
     confirm_password(&api, id, change.current_password).await?;
     let hash = api.passwords.hash(new).await?;
     Sessions(&api.db).change_password(id, &hash, caller.session_id, EndReason::PasswordChanged, api.now()).await?;
-    tracing::info!(target: SECURITY, user_id = %id, "password changed; the other sessions have been ended");
+    audit(vocabulary::PASSWORD_CHANGED).target("user", id).log("password changed; the other logins have been ended");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -221,7 +222,7 @@ pub(super) async fn delete(
     let user = users.find_for_change(id).await?.ok_or_else(no_such_user)?;
     precondition.check(user.etag())?;
     if users.delete(id, user.version).await? {
-        tracing::info!(target: SECURITY, user_id = %id, "user deleted");
+        audit(vocabulary::USER_DELETED).target("user", id).log("user deleted");
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(changed_meanwhile(&users, id).await?)
@@ -232,6 +233,7 @@ fn only_yourself(caller: Caller, id: Uuid) -> Result<()> {
     if caller.user_id == id {
         return Ok(());
     }
+    security(vocabulary::NOT_ALLOWED).failure("other_user").target("user", id).log("change of another user refused");
     Err(Error::forbidden().detail("You can change nobody but yourself."))
 }
 
@@ -243,7 +245,7 @@ async fn confirm_password(api: &Api, id: Uuid, password: Password) -> Result<()>
             Ok(())
         }
         Verdict::Wrong => {
-            Method::Password.failed("wrong_password");
+            Method::Password.failed_for("wrong_password", id);
             Err(Error::invalid().field("current_password", "is not your password"))
         }
     }

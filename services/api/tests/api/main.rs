@@ -10,4 +10,5 @@ mod notes;
 mod openapi;
 mod orders;
 mod support;
+mod telemetry;
 mod users;

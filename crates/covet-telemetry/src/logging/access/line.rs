@@ -1,5 +1,6 @@
 //! The text of an access line, as JSON and for people.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,18 +10,27 @@ use tracing::Level;
 use super::AccessLine;
 use crate::logging::escape::{push_json, push_plain};
 use crate::logging::human::{Palette, push_value};
+use crate::logging::personal::Personal;
 use crate::logging::timestamp::TimeText;
+use crate::request::{RequestScope, Tally};
 
 const PATH_BYTES: usize = 2048;
 const USER_AGENT_BYTES: usize = 512;
 
 /// `before_id` is what stands between time and request id in every line.
 #[inline]
-pub(super) fn push_json_line(out: &mut Vec<u8>, time: &mut TimeText, before_id: &[u8], line: &AccessLine<'_>) {
+pub(super) fn push_json_line(
+    out: &mut Vec<u8>,
+    time: &mut TimeText,
+    before_id: &[u8],
+    personal: &Personal,
+    line: &AccessLine<'_>,
+) {
+    let scope = line.scope;
     out.extend_from_slice(b"{\"timestamp\":\"");
     time.push(out, line.unix_millis);
     out.extend_from_slice(before_id);
-    out.extend_from_slice(line.request_id.as_bytes());
+    out.extend_from_slice(scope.id().as_bytes());
     out.extend_from_slice(b"\",\"method\":\"");
     push_json(out, line.method);
     out.extend_from_slice(b"\",\"path\":\"");
@@ -35,21 +45,80 @@ pub(super) fn push_json_line(out: &mut Vec<u8>, time: &mut TimeText, before_id: 
     push_integer(out, line.request_bytes);
     out.extend_from_slice(b",\"response_bytes\":");
     push_integer(out, line.response_bytes);
-    out.extend_from_slice(b",\"ip_address\":\"");
-    push_address(out, line.ip_address);
-    if let Some(user) = line.user_id {
-        out.extend_from_slice(b"\",\"user_id\":\"");
-        push_json(out, user);
+    if personal.all_is_written() {
+        out.extend_from_slice(b",\"ip_address\":\"");
+        push_address(out, scope.client());
+        if let Some(user) = scope.user() {
+            out.extend_from_slice(b"\",\"user_id\":\"");
+            push_json(out, user);
+        }
+        out.extend_from_slice(b"\",\"user_agent\":\"");
+    } else {
+        push_personal(out, personal, scope);
+        out.extend_from_slice(b",\"user_agent\":\"");
     }
-    out.extend_from_slice(b"\",\"user_agent\":\"");
     push_json(out, cut(line.user_agent, USER_AGENT_BYTES));
     out.extend_from_slice(b"\",\"protocol\":\"");
     push_json(out, line.protocol);
-    out.extend_from_slice(b"\"}\n");
+    if scope.trace().is_none() && scope.database().count() == 0 && scope.cache().count() == 0 {
+        out.extend_from_slice(b"\"}\n");
+    } else {
+        out.push(b'"');
+        push_work(out, scope);
+        out.extend_from_slice(b"}\n");
+    }
 }
 
-/// `… INFO  covet.api: GET /api/users 200 in 23.4 ms request_id=… ip_address=…`
-pub(super) fn push_human_line(out: &mut Vec<u8>, time: &mut TimeText, palette: Palette, line: &AccessLine<'_>) {
+/// Address and user where a policy cuts or hides them. Apart, so that the line of every other request stays short.
+#[cold]
+fn push_personal(out: &mut Vec<u8>, personal: &Personal, scope: &RequestScope) {
+    let address = personal.address(scope.client()).map(Cow::Owned);
+    let user = scope.user().and_then(|user| personal.user(user));
+    for (name, text) in [("ip_address", address), ("user_id", user)] {
+        if let Some(text) = text {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":\"");
+            push_json(out, &text);
+            out.push(b'"');
+        }
+    }
+}
+
+/// The request's trace, and what database and cache did for it.
+#[inline(never)]
+fn push_work(out: &mut Vec<u8>, scope: &RequestScope) {
+    if let Some(trace) = scope.trace() {
+        out.extend_from_slice(b",\"trace_id\":\"");
+        out.extend_from_slice(&trace.trace_id.hex());
+        out.extend_from_slice(b"\",\"span_id\":\"");
+        out.extend_from_slice(&trace.span_id.hex());
+        out.push(b'"');
+    }
+    push_tally(out, b",\"db_count\":", b",\"db_duration_seconds\":", scope.database());
+    push_tally(out, b",\"cache_count\":", b",\"cache_duration_seconds\":", scope.cache());
+}
+
+/// Nothing where nothing was done.
+fn push_tally(out: &mut Vec<u8>, count_name: &[u8], duration_name: &[u8], tally: &Tally) {
+    let count = tally.count();
+    if count > 0 {
+        out.extend_from_slice(count_name);
+        push_integer(out, u64::from(count));
+        out.extend_from_slice(duration_name);
+        push_seconds(out, tally.duration());
+    }
+}
+
+/// `… INFO  covet.api: GET /api/users 200 in 23.4 ms db=2/1.3ms request_id=… ip_address=…`
+pub(super) fn push_human_line(
+    out: &mut Vec<u8>,
+    time: &mut TimeText,
+    palette: Palette,
+    personal: &Personal,
+    line: &AccessLine<'_>,
+) {
+    let scope = line.scope;
     palette.dim(out, |out| time.push(out, line.unix_millis));
     out.push(b' ');
     palette.level(out, Level::INFO);
@@ -63,13 +132,25 @@ pub(super) fn push_human_line(out: &mut Vec<u8>, time: &mut TimeText, palette: P
     palette.status(out, line.status);
     // Writing to a Vec does not fail.
     let _ = write!(out, " in {:.1} ms", line.duration.as_secs_f64() * 1000.0);
+    for (name, tally) in [("db", scope.database()), ("cache", scope.cache())] {
+        if tally.count() > 0 {
+            palette.name(out, name);
+            let _ = write!(out, "{}/{:.1}ms", tally.count(), tally.duration().as_secs_f64() * 1000.0);
+        }
+    }
     palette.name(out, "request_id");
-    push_value(out, line.request_id.as_str());
-    palette.name(out, "ip_address");
-    push_address(out, line.ip_address);
-    if let Some(user) = line.user_id {
+    push_value(out, scope.id().as_str());
+    if let Some(address) = personal.address(scope.client()) {
+        palette.name(out, "ip_address");
+        push_value(out, &address);
+    }
+    if let Some(user) = scope.user().and_then(|user| personal.user(user)) {
         palette.name(out, "user_id");
-        push_value(out, user);
+        push_value(out, &user);
+    }
+    if let Some(trace) = scope.trace() {
+        palette.name(out, "trace_id");
+        let _ = write!(out, "{}", trace.trace_id);
     }
     out.push(b'\n');
 }
@@ -124,21 +205,31 @@ mod tests {
     use std::sync::LazyLock;
 
     use covet_core::ids::RequestId;
+    use covet_core::settings::{Section as _, Sources};
     use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
+    use crate::settings::LogSettings;
+    use crate::traces::TraceContext;
 
     const BEFORE_ID: &[u8] = b"\",\"level\":\"INFO\",\"logger\":\"covet.api\",\"service\":\"covet\",\
         \"message\":\"HTTP request completed\",\"request_id\":\"";
 
-    static ID: LazyLock<RequestId> =
-        LazyLock::new(|| RequestId::parse(b"0199cdd2-7a5b-7cc0-8000-000000000001").unwrap());
+    /// The request of [`sample`], with these fields beside those of every line.
+    fn scope(address: IpAddr, user: Option<&str>) -> RequestScope {
+        let id = RequestId::parse(b"0199cdd2-7a5b-7cc0-8000-000000000001").unwrap();
+        let scope = RequestScope::new(id, address);
+        user.into_iter().for_each(|user| scope.set_user(user));
+        scope
+    }
+
+    static SCOPE: LazyLock<RequestScope> = LazyLock::new(|| scope(IpAddr::from([192, 0, 2, 10]), Some("42")));
 
     fn sample() -> AccessLine<'static> {
         AccessLine {
             unix_millis: 1_760_097_784_123,
-            request_id: &ID,
+            scope: &SCOPE,
             method: "GET",
             path: "/api/users",
             status: 200,
@@ -146,23 +237,39 @@ mod tests {
             route: "/api/users",
             request_bytes: 0,
             response_bytes: 512,
-            ip_address: IpAddr::from([192, 0, 2, 10]),
-            user_id: Some("42"),
             user_agent: "curl/8.5.0",
             protocol: "HTTP/1.1",
         }
     }
 
+    fn personal(variables: &[(&'static str, &str)]) -> Personal {
+        Personal::new(&LogSettings::load(Sources::of(variables.iter().copied())).unwrap())
+    }
+
     fn json(line: &AccessLine<'_>) -> String {
+        json_with(&[], line)
+    }
+
+    fn json_with(variables: &[(&'static str, &str)], line: &AccessLine<'_>) -> String {
         let mut out = Vec::new();
-        push_json_line(&mut out, &mut TimeText::new(), BEFORE_ID, line);
+        push_json_line(&mut out, &mut TimeText::new(), BEFORE_ID, &personal(variables), line);
         String::from_utf8(out).unwrap()
     }
 
     fn human(line: &AccessLine<'_>, coloured: bool) -> String {
         let mut out = Vec::new();
-        push_human_line(&mut out, &mut TimeText::new(), Palette::new(coloured), line);
+        push_human_line(&mut out, &mut TimeText::new(), Palette::new(coloured), &personal(&[]), line);
         String::from_utf8(out).unwrap()
+    }
+
+    /// A request with everything that a line can tell.
+    fn busy() -> RequestScope {
+        let trace = TraceContext::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
+        let scope = scope(IpAddr::from([192, 0, 2, 10]), Some("42")).with_trace(trace);
+        scope.database().add(Duration::from_micros(900));
+        scope.database().add(Duration::from_micros(400));
+        scope.cache().add(Duration::from_micros(70));
+        scope
     }
 
     #[test]
@@ -171,8 +278,38 @@ mod tests {
     }
 
     #[test]
+    fn trace_database_and_cache_are_there_when_the_request_has_them() {
+        let scope = busy();
+        let line = AccessLine { scope: &scope, ..sample() };
+        let value: Value = serde_json::from_str(&json(&line)).unwrap();
+        assert_eq!(value["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(value["span_id"], "b7ad6b7169203331");
+        assert_eq!((&value["db_count"], &value["db_duration_seconds"]), (&2.into(), &0.0013.into()));
+        assert_eq!((&value["cache_count"], &value["cache_duration_seconds"]), (&1.into(), &0.00007.into()));
+        let line = human(&line, false);
+        assert!(line.contains(" db=2/1.3ms cache=1/0.1ms ") && line.contains("trace_id=0af76519"), "{line}");
+    }
+
+    #[test]
+    fn address_and_user_are_written_as_the_policy_says() {
+        let value = |policy: &str, user: &str| -> Value {
+            let variables = [("COVET_LOG__IP_ADDRESS", policy), ("COVET_LOG__USER_ID", user)];
+            serde_json::from_str(&json_with(&variables, &sample())).unwrap()
+        };
+        let truncated = value("truncated", "off");
+        assert_eq!(truncated["ip_address"], "192.0.2.0");
+        assert!(truncated.get("user_id").is_none());
+        let hashed = value("hashed", "hashed");
+        for field in ["ip_address", "user_id"] {
+            assert!(hashed[field].as_str().unwrap().starts_with("hash:"), "{hashed}");
+        }
+        assert!(value("off", "full").get("ip_address").is_none());
+    }
+
+    #[test]
     fn nobody_signed_in_is_no_field() {
-        let line = json(&AccessLine { user_id: None, ..sample() });
+        let scope = scope(IpAddr::from([192, 0, 2, 10]), None);
+        let line = json(&AccessLine { scope: &scope, ..sample() });
         assert!(!line.contains("user_id"), "{line}");
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["user_agent"], "curl/8.5.0");
     }
@@ -227,9 +364,10 @@ mod tests {
             path in any::<String>(), user_agent in "[ -\u{ff}]{0,40}", user in any::<Option<String>>(),
             micros in 0_u64..1 << 40, bytes in any::<u64>(), address in any::<IpAddr>(),
         ) {
+            let scope = scope(address, user.as_deref());
             let line = AccessLine {
-                path: &path, user_agent: &user_agent, user_id: user.as_deref(),
-                duration: Duration::from_micros(micros), response_bytes: bytes, ip_address: address, ..sample()
+                path: &path, user_agent: &user_agent, scope: &scope,
+                duration: Duration::from_micros(micros), response_bytes: bytes, ..sample()
             };
             let value: Value = serde_json::from_str(&json(&line)).unwrap();
             prop_assert_eq!(value["path"].as_str(), Some(path.as_str()));
