@@ -5,6 +5,8 @@
 //! | a user of `covet-api` with a token | [`account`] |
 //! | a service with routes that misbehave on request | [`drill`] |
 //! | the text of `/metrics`, understood | [`exposition`] |
+//! | log lines, held against the published schema | [`log_lines`] |
+//! | secrets that must be found nowhere | [`planted`] |
 //! | bytes on a socket, for clients that do not behave | [`raw_http`] |
 //! | load | [`wrk`] |
 //! | thousands of sockets | [`limits`] |
@@ -15,6 +17,8 @@ pub mod account;
 pub mod drill;
 pub mod exposition;
 pub mod limits;
+pub mod log_lines;
+pub mod planted;
 pub mod raw_http;
 pub mod wrk;
 
