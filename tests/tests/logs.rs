@@ -323,19 +323,25 @@ async fn logrotate_may_move_the_file_under_load_and_send_hangups_and_no_line_is_
         loaded?;
         rotated?.success("logrotate")?;
     }
+    numbered(&service, "n-last", 10).await?;
     let folder = log.parent().context("folder")?;
     let counts = wait_until("every line", SOON, async || {
         let counts = seen(folder).map_err(|error| format!("{error:#}"))?;
-        if counts.len() == ROUNDS * EACH { Ok(counts) } else { Err(format!("{} lines", counts.len())) }
+        if counts.len() == ROUNDS * EACH + 10 { Ok(counts) } else { Err(format!("{} lines", counts.len())) }
     })
     .await?;
     assert!(counts.values().all(|count| *count == 1), "none twice");
     assert!(std::fs::read_dir(folder)?.count() > ROUNDS, "it was moved {ROUNDS} times");
+    let last = log_lines::of_text(&std::fs::read_to_string(&log)?)?;
+    assert!(
+        last.iter().any(|line| line["request_id"] == "n-last-9"),
+        "the file at its path is the one that is written"
+    );
     Ok(())
 }
 
-/// The log directory as a disk of its own, of 512 KiB. Only who makes it sees it: [`full_disk`] is the way there.
-const OWN_DISK: &str = "mkdir -p logs && mount -t tmpfs -o size=512k none logs && exec \"$0\" \"$@\"";
+/// The log directory as a disk of its own, of 500 KiB: it is full inside a file and inside a line. Only who makes it sees it: [`full_disk`] is the way there.
+const OWN_DISK: &str = "mkdir -p logs && mount -t tmpfs -o size=500k none logs && exec \"$0\" \"$@\"";
 
 fn full_disk(service: &Service) -> Result<PathBuf> {
     let seen_by = format!("/proc/{}/root{}", service.process()?.pid(), service.directory().join("logs").display());
