@@ -7,6 +7,8 @@
 //! | a service with routes that misbehave on request | [`drill`] |
 //! | the text of `/metrics`, understood | [`exposition`] |
 //! | to scrape, also until something is so | [`scrape`] |
+//! | log lines, held against the published schema | [`log_lines`] |
+//! | secrets that must be found nowhere | [`planted`] |
 //! | bytes on a socket, for clients that do not behave | [`raw_http`] |
 //! | load | [`wrk`] |
 //! | thousands of sockets | [`limits`] |
@@ -18,6 +20,8 @@ pub mod documented;
 pub mod drill;
 pub mod exposition;
 pub mod limits;
+pub mod log_lines;
+pub mod planted;
 pub mod raw_http;
 pub mod scrape;
 pub mod wrk;

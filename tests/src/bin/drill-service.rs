@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use covet::axum::body::{Body, Bytes, HttpBody};
-use covet::axum::http::StatusCode;
+use covet::axum::http::{HeaderMap, StatusCode};
 use covet::data::params;
 use covet::health::Outcome;
 use covet::prelude::{App, Context as Service, Error, Path, Query, Response, Router, State, get, post, put};
@@ -50,6 +50,8 @@ fn routes(service: &Service) -> Router {
         .route("/block", get(block))
         .route("/fail", get(async || Err::<(), _>(Error::status(StatusCode::INTERNAL_SERVER_ERROR))))
         .route("/panic", get(panic))
+        .route("/careless", post(careless))
+        .route("/careless/panic", post(careless_panic))
         .route("/echo", post(async |body: Bytes| body))
         .route("/ws/echo", get(echo))
         .route("/orphan", post(orphan))
@@ -107,6 +109,28 @@ async fn block() {
 #[expect(clippy::panic, reason = "what it is for")]
 async fn panic() {
     panic!("on purpose");
+}
+
+/// Logs whatever it is given, in every way there is.
+async fn careless(headers: HeaderMap, body: String) -> Result<(), Error> {
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let credentials: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+    let password = credentials["password"].as_str().unwrap_or_default();
+    tracing::warn!(?headers, %body, "careless");
+    tracing::warn!(authorization, password, database_url = credentials["database_url"].as_str(), "careless fields");
+    tracing::warn!("careless message: {headers:?} {body} {credentials} Authorization: {authorization}");
+    tracing::warn!(user.password = password, http.request.headers.cookie = ?headers.get("cookie"), "nested");
+    let url = credentials["database_url"].as_str().unwrap_or_default();
+    Err(Error::internal(Unreachable(std::io::Error::other(format!("cannot connect to {url}")))))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the database is not reachable")]
+struct Unreachable(#[source] std::io::Error);
+
+#[expect(clippy::panic, reason = "what it is for")]
+async fn careless_panic(headers: HeaderMap, body: String) {
+    panic!("cannot use {headers:?} and {body}");
 }
 
 async fn echo(upgrade: WebSocketUpgrade) -> Response {
