@@ -386,7 +386,7 @@ async fn a_full_disk_stops_no_request_and_the_log_goes_on_and_tells_of_the_gap_o
     .await?;
     let mut all = seen(&kept)?;
     all.extend(seen(&disk)?);
-    let probes_lost = sent as f64 - all.len() as f64;
+    let probes_lost = f64::from(sent) - all.len() as f64;
     assert!(probes_lost <= lost && lost - probes_lost < 100.0, "{probes_lost} are missing, {lost} were counted");
     let mut told = 0;
     for file in std::fs::read_dir(&disk)? {

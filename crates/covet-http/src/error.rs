@@ -175,7 +175,7 @@ impl Error {
         let (status_code, backtrace) = (status.as_u16(), self.backtrace.as_ref().map(display));
         match cause {
             Some(error) => {
-                tracing::error!(error, exception_type = self.exception_type, status_code, backtrace, "request failed")
+                tracing::error!(error, exception_type = self.exception_type, status_code, backtrace, "request failed");
             }
             None => tracing::error!(
                 detail = self.problem.detail.as_deref().unwrap_or_default(),

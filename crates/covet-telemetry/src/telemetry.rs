@@ -87,7 +87,8 @@ impl Telemetry {
             export.register_metrics(&telemetry.registry);
         }
         let directory = metrics.processes_dir.as_deref();
-        let membership = directory.map(|directory| processes::join(&telemetry.registry, directory, clock)).transpose()?;
+        let membership =
+            directory.map(|directory| processes::join(&telemetry.registry, directory, clock)).transpose()?;
         Ok(Self { membership, traces: Traces::new(traces, tracer), export, ..telemetry })
     }
 

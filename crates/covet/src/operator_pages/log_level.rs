@@ -79,10 +79,10 @@ impl LevelControl {
         state.count += 1;
         let end = |time| Timestamp::from_second(self.clock.now().checked_add(time).ok()?.as_second()).ok();
         state.until = time.and_then(end);
+        self.apply(&levels, state.until, by);
         if time.is_none() {
-            state.lasting = levels.clone();
+            state.lasting = levels;
         }
-        self.apply(levels, state.until, by);
         if let Some(time) = time {
             let (control, count) = (self.clone(), state.count);
             tokio::spawn(async move {
@@ -97,12 +97,12 @@ impl LevelControl {
         let mut state = self.lock();
         if state.count == count {
             state.until = None;
-            self.apply(state.lasting.clone(), None, Who::Service);
+            self.apply(&state.lasting, None, Who::Service);
         }
     }
 
     /// Sets the levels and tells the audit stream: before or after, whichever lets the line through.
-    fn apply(&self, levels: Levels, until: Option<Timestamp>, by: Who) {
+    fn apply(&self, levels: &Levels, until: Option<Timestamp>, by: Who) {
         let from = self.levels.get();
         let told_before = from.enabled(AUDIT, tracing::Level::INFO);
         let tell = |to: &Levels| {
@@ -116,11 +116,11 @@ impl LevelControl {
             }
         };
         if told_before {
-            tell(&levels);
+            tell(levels);
         }
         self.levels.set(levels.clone());
         if !told_before {
-            tell(&levels);
+            tell(levels);
         }
     }
 
