@@ -75,7 +75,7 @@ async fn look_at_items(kind: u32) {
         let reply = app.get(&format!("/items/{}", kind * 1000 + id)).send().await;
         assert_eq!((reply.status(), reply.text()), (200, (kind * 1000 + id).to_string()));
         let lines = app.logs_of(&reply);
-        let messages: Vec<_> = lines.iter().map(|line| line.message()).collect();
+        let messages: Vec<_> = lines.iter().map(covet::testing::LogLine::message).collect();
         assert_eq!(messages, ["an item was looked at", "HTTP request completed"]);
         app.get("/blocking").send().await;
     }
