@@ -11,7 +11,7 @@ use covet_system_tests::drill;
 use covet_system_tests::exposition::Exposition;
 use covet_system_tests::raw_http::Connection;
 use covet_system_tests::scrape::{scrape, scrape_until};
-use covet_testkit::{Service, find_program};
+use covet_testkit::{OtlpReceiver, Service, TempDir, find_program};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -29,6 +29,24 @@ async fn all_sixty_documented_names_have_help_and_type_before_any_traffic() -> R
         assert!(exposition.helps.get(name).is_some_and(|help| !help.is_empty()), "{name} has no HELP");
     }
     assert_eq!(service.client().get(service.url("/metrics")).send().await?.status(), 404, "not on the API's port");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_metric_that_is_shown_is_on_the_reference_page() -> Result<()> {
+    let page = include_str!("../../docs/reference/metrics.md");
+    let (directory, receiver) = (TempDir::new("processes")?, OtlpReceiver::start().await?);
+    let service = Service::builder()
+        .env("PROMETHEUS_MULTIPROC_DIR", directory.path().display().to_string())
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())
+        .start()
+        .await?;
+    for name in scrape(&service).await?.types.keys() {
+        assert!(
+            page.contains(&format!("\n### `{name}`\n")),
+            "{name} is declared where the command metrics does not look"
+        );
+    }
     Ok(())
 }
 

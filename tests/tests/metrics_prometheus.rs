@@ -8,7 +8,7 @@ use covet_system_tests::documented::DOCUMENTED;
 use covet_system_tests::drill;
 use covet_system_tests::exposition::Exposition;
 use covet_system_tests::raw_http::Connection;
-use covet_testkit::{Nginx, Prometheus, Service, free_port, wait_until};
+use covet_testkit::{Nginx, OtlpReceiver, Prometheus, Service, free_port, wait_until};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -82,6 +82,35 @@ async fn the_documented_names_are_the_same_in_prometheus_whichever_format_it_ask
     assert!(compared > 40, "{compared}");
     let rate = "rate(http_5xx_responses{job=\"openmetrics\",endpoint=\"/fail\"}[1m]) or vector(0)";
     query(&prometheus, &format!("sum({rate})")).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slow_bucket_in_prometheus_leads_to_the_trace_of_a_slow_request() -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let service = drill::builder()?.env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint()).start().await?;
+    let prometheus = Prometheus::scraping(&format!("127.0.0.1:{}", service.operator_port())).await?;
+    let (slow, quick) = ("0af7651916cd43dd8448eb211c80319c", "1bf7651916cd43dd8448eb211c80319c");
+    for (path, trace) in [("/slow?ms=300", slow), ("/slow?ms=1", quick)] {
+        let parent = format!("00-{trace}-b7ad6b7169203331-01");
+        service.client().get(service.url(path)).header("traceparent", parent).send().await?;
+    }
+    let buckets = "http_request_duration_seconds_bucket{endpoint=\"/slow\"}";
+    let series = wait_until("the exemplars of two buckets", PATIENCE, async || {
+        let series = prometheus.exemplars(buckets).await.map_err(|error| error.to_string())?;
+        if series.len() == 2 { Ok(series) } else { Err(format!("{series:?}")) }
+    })
+    .await?;
+    // Bucket and trace, from the quick one to the slow one.
+    let mut found = BTreeMap::new();
+    for one in &series {
+        let le: f64 = one["seriesLabels"]["le"].as_str().context("a bucket")?.parse()?;
+        let exemplar = &one["exemplars"][0];
+        let seconds: f64 = exemplar["value"].as_str().context("a value")?.parse()?;
+        assert!(bucket(seconds) == bucket(le), "{seconds} s in the bucket {le}");
+        found.insert(bucket(le), exemplar["labels"]["trace_id"].as_str().context("a trace")?);
+    }
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [quick, slow]);
     Ok(())
 }
 

@@ -8,7 +8,9 @@ use metrics::{counter, histogram};
 use crate::target::Target;
 
 covet_telemetry::declare_metrics! {
-    /// What is counted of calls.
+    /// Calls of other services.
+    ///
+    /// Those made with `covet::client`. `host` is the host and port that are called.
     pub(crate) ALL;
 
     /// Attempts of calls of other services. The status is that of the answer, or why there was none.

@@ -11,7 +11,7 @@ use crate::metrics::processes::{self, JoinError, Membership};
 use crate::metrics::{RecorderInstalled, Registry};
 use crate::settings::{LogSettings, MetricsSettings, TraceSettings};
 use crate::system::{self, AboutCollector, SystemCollector};
-use crate::traces::{Export, TraceError, Traces};
+use crate::traces::{self, Export, TraceError, Traces};
 
 /// Which service this is.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ pub struct Telemetry {
 
 /// Declares every metric that [`Telemetry::start`] can come to show, without starting anything: for the reference page.
 pub fn declare_all(registry: &Registry) {
-    for group in [system::DISK_IO, logging::METRICS, processes::PROCESS_GROUP, system::RUNTIMES] {
+    for group in [system::DISK_IO, logging::METRICS, traces::METRICS, processes::PROCESS_GROUP, system::RUNTIMES] {
         registry.declare_all(group);
     }
 }

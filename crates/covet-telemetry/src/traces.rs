@@ -39,3 +39,4 @@ pub use tracer::{Collected, OpenSpan, Place, Sink, Tracer};
 pub(crate) use here::below_request;
 pub(crate) use layer::SpanLayer;
 pub(crate) use propagation::Extra;
+pub(crate) use queue::ALL as METRICS;

@@ -37,7 +37,8 @@ impl Prometheus {
             .current_dir(directory.path())
             .arg(format!("--config.file={}", path.display()))
             .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"));
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--enable-feature=exemplar-storage");
         let server = Server::new("prometheus", command, Stop::KILL);
         let client = http_client().timeout(Duration::from_secs(30)).build()?;
         let mut prometheus = Self { server, client, port, _directory: directory };
@@ -82,10 +83,27 @@ impl Prometheus {
     ///
     /// [`crate::Error::Http`] for a query that Prometheus refuses.
     pub async fn query(&self, promql: &str) -> Result<Vec<Value>> {
+        let data = self.ask("query", &[("query", promql)]).await?;
+        Ok(data["result"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The exemplars of the series that a query selects: a list of `{"seriesLabels": {…}, "exemplars": [{"labels": {…}, "value":
+    /// "text", "timestamp": time}]}`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prometheus::query`].
+    pub async fn exemplars(&self, promql: &str) -> Result<Vec<Value>> {
+        // From the beginning to the year 2100.
+        let data = self.ask("query_exemplars", &[("query", promql), ("start", "0"), ("end", "4102444800")]).await?;
+        Ok(data.as_array().cloned().unwrap_or_default())
+    }
+
+    async fn ask(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let mut url = reqwest::Url::parse(&self.url()).unwrap_or_else(|_| unreachable!("made of a port number"));
-        url.set_path("/api/v1/query");
-        url.query_pairs_mut().append_pair("query", promql);
-        let answer: Value = self.client.get(url).send().await?.error_for_status()?.json().await?;
-        Ok(answer["data"]["result"].as_array().cloned().unwrap_or_default())
+        url.set_path(&format!("/api/v1/{endpoint}"));
+        url.query_pairs_mut().extend_pairs(parameters);
+        let mut answer: Value = self.client.get(url).send().await?.error_for_status()?.json().await?;
+        Ok(answer["data"].take())
     }
 }

@@ -11,8 +11,10 @@ use super::tracer::Sink;
 use crate::metrics::{Collector, Exposition};
 
 crate::declare_metrics! {
-    /// What tracing says about itself.
-    pub(super) ALL;
+    /// Traces.
+    ///
+    /// Only with `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub(crate) ALL;
 
     /// Spans that the receiver has taken.
     counter SPANS_EXPORTED_TOTAL = "trace_spans_exported_total" {};
