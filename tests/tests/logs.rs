@@ -411,3 +411,28 @@ fn copy_of(from: &Path, service: &Service) -> Result<PathBuf> {
     }
     Ok(to)
 }
+
+#[tokio::test]
+async fn the_commands_of_the_observability_guide_do_what_it_says() -> Result<()> {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/observability.md");
+    let guide = std::fs::read_to_string(&guide).with_context(|| guide.display().to_string())?;
+    let blocks = guide.split("<!-- observability -->\n```sh\n").skip(1);
+    let script: String = blocks.filter_map(|block| block.split_once("```").map(|(script, _)| script)).collect();
+    let service = Service::builder().env("LOG_FILE", FILE).start().await?;
+    let script = script
+        .replace("http://localhost:8000", &service.url(""))
+        .replace("http://localhost:9090", &service.operator_url(""));
+    let mut bash = Command::new("bash");
+    bash.args(["-eu", "-c", &script]).current_dir(service.directory().path());
+    let output = Process::run("the guide's script", &mut bash, SOON).await?.success("the guide's script")?.stdout;
+    let parts = [
+        "\"path\":\"/api/notes/none\",\"status_code\":401",
+        "{\"level\":\"info,covet.data=debug\",\"configured\":\"info\",\"until\":\"20",
+        "\"event\":\"sys_log_level_change\"",
+        "log_lines_dropped_total{reason=\"buffer_full\"} 0",
+    ];
+    for part in parts {
+        assert!(output.contains(part), "{part} is not in:\n{output}");
+    }
+    Ok(())
+}

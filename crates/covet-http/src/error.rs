@@ -177,12 +177,7 @@ impl Error {
             Some(error) => {
                 tracing::error!(error, exception_type = self.exception_type, status_code, backtrace, "request failed");
             }
-            None => tracing::error!(
-                detail = self.problem.detail.as_deref().unwrap_or_default(),
-                status_code,
-                backtrace,
-                "request failed"
-            ),
+            None => tracing::error!(detail = self.problem.detail.as_deref(), status_code, backtrace, "request failed"),
         }
     }
 }

@@ -59,12 +59,13 @@ impl Display for LogBacktrace {
 }
 
 /// Beginnings of functions between the fault and the program's own code, and below it.
-const OTHERS: [&str; 18] = [
+const OTHERS: [&str; 17] = [
     "std::",
     "core::",
     "alloc::",
     "rustc::",
     "rust_begin_unwind",
+    "rust_try",
     "tokio::",
     "hyper::",
     "hyper_util::",
@@ -74,14 +75,20 @@ const OTHERS: [&str; 18] = [
     "covet_telemetry::",
     "covet_http::",
     "covet::testing::",
-    "libc_start",
     "start_thread",
-    "clone",
     "main",
 ];
 
-/// Where the source of others lies: the standard library's, and that of crates from a registry or a repository.
-const PLACES: [&str; 3] = ["/rustc/", "/registry/src/", "/git/checkouts/"];
+/// Where the source of others lies: the standard library's, the C library's, that of crates from a registry or a
+/// repository, and Covet's own way from the socket to a handler. An inlined function has no path in its name, only there.
+const PLACES: [&str; 6] = [
+    "/rustc/",
+    "/sysdeps/",
+    "/registry/src/",
+    "/git/checkouts/",
+    "/covet-http/src/",
+    "/covet-telemetry/src/logging/backtrace.rs",
+];
 
 /// The frames of the program's own code. One takes a line, `  12: name`, and mostly one more, `  at place`.
 fn own_frames(text: &str) -> String {

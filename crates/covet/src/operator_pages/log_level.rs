@@ -20,11 +20,12 @@ use covet_core::clock::Clock;
 use covet_core::settings::Value as _;
 use covet_http::axum;
 use covet_telemetry::logging::{AUDIT, Actor, Levels, LogLevels, audit, vocabulary};
+use http::header;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::index;
-use crate::{Context, Error, Json, Query, Result};
+use crate::{Context, Error, Query, Result};
 
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -153,8 +154,18 @@ pub(super) struct Change {
     time: String,
 }
 
-pub(super) async fn show(State(control): State<LevelControl>) -> Json<InEffect> {
-    Json(control.in_effect())
+/// As JSON on a line of its own: it is mostly read in a terminal.
+impl IntoResponse for InEffect {
+    fn into_response(self) -> Response {
+        match serde_json::to_string(&self) {
+            Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+            Err(error) => Error::internal(error).into_response(),
+        }
+    }
+}
+
+pub(super) async fn show(State(control): State<LevelControl>) -> InEffect {
+    control.in_effect()
 }
 
 pub(super) async fn put(
@@ -162,17 +173,17 @@ pub(super) async fn put(
     ConnectInfo(peer): Peer,
     Query(While { time }): Query<While>,
     body: String,
-) -> Result<Json<InEffect>> {
+) -> Result<InEffect> {
     const EXAMPLE: &str = "curl -X PUT 'localhost:9090/log-level?for=15m' --data 'info,covet_data=debug'";
     let refused = |reason| Error::bad_request(format!("{reason}. For example: {EXAMPLE}"));
     let (levels, time) = read(&body, time.as_deref()).map_err(refused)?;
     control.change(levels, time, Who::Operator(peer.ip()));
-    Ok(Json(control.in_effect()))
+    Ok(control.in_effect())
 }
 
-pub(super) async fn reset(State(control): State<LevelControl>, ConnectInfo(peer): Peer) -> Json<InEffect> {
+pub(super) async fn reset(State(control): State<LevelControl>, ConnectInfo(peer): Peer) -> InEffect {
     control.change(control.configured.clone(), None, Who::Operator(peer.ip()));
-    Json(control.in_effect())
+    control.in_effect()
 }
 
 /// From the page's form; back to the page.
