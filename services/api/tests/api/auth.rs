@@ -134,7 +134,7 @@ async fn a_refresh_token_used_twice_ends_the_whole_login() {
     let line = api.service.process().unwrap().wait_for_line("used twice", Duration::from_secs(10)).await.unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["logger"], &line["level"]), (&json!("covet.security"), &json!("WARN")));
-    assert_eq!(line["user_id"], ada.id);
+    assert_eq!(line["target"], format!("user:{}", ada.id));
     assert!(!line.to_string().contains(&stolen));
 }
 
