@@ -22,4 +22,4 @@ pub mod system;
 mod telemetry;
 pub mod traces;
 
-pub use telemetry::{Service, StartError, Telemetry, declare_all};
+pub use telemetry::{Captured, Service, StartError, Telemetry, declare_all};

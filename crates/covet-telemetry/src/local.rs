@@ -1,7 +1,7 @@
-//! Telemetry of some threads only: their events, access lines and metrics go elsewhere than those of the process.
+//! Telemetry of some threads only: their events, access lines, metrics and spans go elsewhere than those of the process.
 //!
-//! For tests, many of which share a process: each service under test has threads of its own, and with them its own log
-//! and metrics. A thread that such a thread starts takes them along when it says so: [`inherit`]. In a service none of
+//! For tests, many of which share a process: each service under test has threads of its own, and with them its own log,
+//! metrics and spans. A thread that such a thread starts takes them along when it says so: [`inherit`]. In a service none of
 //! this is used, and asking costs next to nothing.
 
 use std::cell::RefCell;
@@ -9,13 +9,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use tracing::Dispatch;
-use tracing_subscriber::Registry as Spans;
-use tracing_subscriber::layer::SubscriberExt;
 
-use crate::logging::{Logging, ThreadLog};
+use crate::logging::{Levels, Logging, ThreadLog};
 use crate::metrics::{Recorder, Registry};
+use crate::traces::Tracer;
 
-/// Where the events, access lines and metrics of some threads go. Clones share it.
+/// Where the events, access lines, metrics and spans of some threads go. Clones share it.
 #[derive(Clone)]
 pub struct Local(Arc<Inner>);
 
@@ -31,10 +30,10 @@ thread_local! {
 }
 
 impl Local {
-    /// What logs to `logging` and counts in `registry`.
+    /// What logs to `logging`, counts in `registry` and records spans of these levels.
     #[must_use]
-    pub fn new(logging: &Logging, registry: &Registry) -> Self {
-        let dispatch = Dispatch::new(Spans::default().with(logging.layer()));
+    pub fn new(logging: &Logging, registry: &Registry, spans: Option<(Tracer, Levels)>) -> Self {
+        let dispatch = logging.dispatch(spans);
         let recorder = Box::leak(Box::new(registry.recorder()));
         Self(Arc::new(Inner { dispatch, log: logging.thread_log(), recorder }))
     }

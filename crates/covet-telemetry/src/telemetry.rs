@@ -11,7 +11,7 @@ use crate::metrics::processes::{self, JoinError, Membership};
 use crate::metrics::{RecorderInstalled, Registry};
 use crate::settings::{LogSettings, MetricsSettings, TraceSettings};
 use crate::system::{self, AboutCollector, SystemCollector};
-use crate::traces::{self, Export, TraceError, Traces};
+use crate::traces::{self, Collected, Export, TraceError, Tracer, Traces};
 
 /// Which service this is.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,15 @@ pub fn declare_all(registry: &Registry) {
     for group in [system::DISK_IO, logging::METRICS, traces::METRICS, processes::PROCESS_GROUP, system::RUNTIMES] {
         registry.declare_all(group);
     }
+}
+
+/// What [`Telemetry::capture`] keeps in memory, beside the registry. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// Log lines.
+    pub lines: CapturedLines,
+    /// Spans that have ended.
+    pub spans: Collected,
 }
 
 /// Why telemetry could not start.
@@ -92,8 +101,8 @@ impl Telemetry {
         Ok(Self { membership, traces: Traces::new(traces, tracer), export, ..telemetry })
     }
 
-    /// The same for single threads, into memory, without traces: a test starts as many as it likes. Those threads call
-    /// [`Local::adopt`] first.
+    /// The same for single threads, into memory: a test starts as many as it likes. Those threads call
+    /// [`Local::adopt`] first. Nothing is sent anywhere, whatever the settings say.
     ///
     /// # Errors
     /// When the thread that writes the log cannot be started.
@@ -101,12 +110,16 @@ impl Telemetry {
         service: Service<'_>,
         log: &LogSettings,
         metrics: &MetricsSettings,
+        traces: &TraceSettings,
         clock: &Clock,
-    ) -> Result<(Self, Local, CapturedLines), StartError> {
+    ) -> Result<(Self, Local, Captured), StartError> {
         let (logging, lines) = Logging::capture(log, service.name, clock.clone())?;
         let registry = Registry::with_settings(metrics);
-        let local = Local::new(&logging, &registry);
-        Ok((Self::with_collectors(service, registry, logging, clock), local, lines))
+        let spans = Collected::default();
+        let tracer = Tracer::new(traces, clock, spans.sink());
+        let local = Local::new(&logging, &registry, Some((tracer.clone(), traces.spans.clone())));
+        let telemetry = Self::with_collectors(service, registry, logging, clock);
+        Ok((Self { traces: Traces::new(traces, Some(tracer)), ..telemetry }, local, Captured { lines, spans }))
     }
 
     fn with_collectors(service: Service<'_>, registry: Registry, logging: Logging, clock: &Clock) -> Self {

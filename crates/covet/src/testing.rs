@@ -1,8 +1,8 @@
 //! A service inside a test: everything real but the process, and everything it tells at hand.
 //!
 //! [`TestApp`] runs an [`App`] on a thread of its own, on a free port of 127.0.0.1, with an empty SQLite file in a
-//! directory that goes with it. Requests pass the whole pipeline. Log lines and metrics of this service, and of no other
-//! in the process, are there to be looked at: tests may run at the same time.
+//! directory that goes with it. Requests pass the whole pipeline. Log lines, metrics and spans of this service, and of no
+//! other in the process, are there to be looked at: tests may run at the same time.
 //!
 //! ```
 //! use covet::prelude::*;
@@ -30,12 +30,14 @@
 //! assert_eq!((lines[0].message(), &lines[0]["id"]), ("sold out", &7.into()));
 //! assert_eq!(lines.last().unwrap()["route"], "/items/{id}");
 //!
+//! assert_eq!(app.spans_of(&reply).last().unwrap().name, "GET /items/{id}");
+//!
 //! let change = app.metrics().since(&before);
 //! assert_eq!(change.sum("http_requests_total", &[("endpoint", "/items/{id}"), ("status", "404")]), 1.0);
 //! # }
 //! ```
 //!
-//! What is logged or counted on a thread that the service's code starts by itself belongs to nobody, unless the thread
+//! What is logged, counted or recorded on a thread that the service's code starts by itself belongs to nobody, unless the thread
 //! says [`inherit`](crate::telemetry::local::inherit). Tasks and `spawn_blocking` need nothing.
 //!
 //! Not for what only a process has: signals, exit codes, the command line, log files. `covet-testkit` starts processes.
@@ -51,6 +53,7 @@ use std::path::Path;
 
 use covet_core::clock::Clock;
 use covet_core::settings::Sources;
+use covet_telemetry::traces::Span;
 use http::Method;
 use tempfile::TempDir;
 
@@ -169,7 +172,7 @@ impl TestApp {
     /// Every line logged so far, in order. `LOG_LEVEL` decides which there are; it is `info` as everywhere.
     #[must_use]
     pub fn logs(&self) -> Vec<LogLine> {
-        self.running.lines.text().lines().map(LogLine::parse).collect()
+        self.running.captured.lines.text().lines().map(LogLine::parse).collect()
     }
 
     /// The lines of one request so far, in order. The last is its access line, unless the handler has left work behind
@@ -178,6 +181,23 @@ impl TestApp {
     pub fn logs_of(&self, reply: &TestReply) -> Vec<LogLine> {
         let of_request = |line: &LogLine| line["request_id"] == reply.request_id();
         self.logs().into_iter().filter(of_request).collect()
+    }
+
+    /// Every span that has ended so far, in that order. `OTEL_TRACES_SAMPLER` decides which are recorded: all of them, as
+    /// everywhere in development. None is sent anywhere.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Span> {
+        self.running.captured.spans.spans()
+    }
+
+    /// The spans of one request's trace so far, in the order in which they ended: the request's own comes last, unless it
+    /// has left work behind.
+    #[must_use]
+    pub fn spans_of(&self, reply: &TestReply) -> Vec<Span> {
+        let lines = self.logs_of(reply);
+        let Some(trace_id) = lines.iter().find_map(|line| line["trace_id"].as_str()) else { return Vec::new() };
+        let of_trace = |span: &Span| span.context.trace_id.to_string() == trace_id;
+        self.spans().into_iter().filter(of_trace).collect()
     }
 
     /// The metrics of this moment, as a scrape shows them.

@@ -8,6 +8,7 @@ use covet::axum::body::Bytes;
 use covet::clock::Clock;
 use covet::prelude::*;
 use covet::telemetry::logging::{security, vocabulary};
+use covet::telemetry::traces::Kind;
 use covet::testing::TestApp;
 use http::Method;
 use serde_json::{Value, json};
@@ -85,6 +86,7 @@ async fn look_at_items(kind: u32) {
     assert_eq!(ids, (0..50).map(|id| u64::from(kind * 1000 + id)).collect::<Vec<_>>());
     assert_eq!(logs.iter().filter(|line| line.message() == "through the log crate").count(), 50);
     let metrics = app.metrics();
+    assert!(app.spans().iter().filter(|span| span.name == "GET /items/{id}").count() == 50);
     assert_eq!(metrics.sum("shop_looks_total", &[]), 50.0);
     assert_eq!(metrics.sum("shop_blocking_total", &[]), 100.0);
     assert_eq!(metrics.sum("http_requests_total", &[("status", "200")]), 100.0);
@@ -126,6 +128,11 @@ async fn a_request_says_what_it_logged_and_counted_wherever_its_work_was_done() 
     assert_eq!((&access["route"], &access["db_count"]), (&json!("/rows"), &json!(1)));
     let change = app.metrics().since(&before);
     assert_eq!(change.sum("db_queries_total", &[("status", "success")]), 1.0);
+    let spans = app.spans_of(&reply);
+    let [statement, request] = &spans[..] else { panic!("two spans: {spans:#?}") };
+    assert_eq!((request.name.as_ref(), request.kind, statement.kind), ("GET /rows", Kind::Server, Kind::Client));
+    assert_eq!(statement.parent, Some(request.context.span_id));
+    assert_eq!(access["span_id"], request.context.span_id.to_string());
 }
 
 #[tokio::test]

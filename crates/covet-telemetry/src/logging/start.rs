@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use covet_core::clock::Clock;
-use tracing::{Level, Subscriber};
+use tracing::{Dispatch, Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry as Spans};
@@ -86,20 +86,7 @@ pub(crate) fn init_with_spans(
     spans: Option<(Tracer, Levels)>,
 ) -> Result<Logging, LogError> {
     let logging = Logging::start(settings, service, clock)?;
-    let installed = match spans {
-        Some((tracer, levels)) => {
-            let layer = SpanLayer::new(
-                tracer,
-                levels,
-                Arc::clone(&logging.shared.format.policy.redaction),
-                logging.log_layer(),
-                logging.levels.current.clone(),
-            );
-            tracing::subscriber::set_global_default(Spans::default().with(layer))
-        }
-        None => tracing::subscriber::set_global_default(Spans::default().with(logging.layer())),
-    };
-    installed.map_err(|_| LogError::AlreadyInstalled)?;
+    tracing::dispatcher::set_global_default(logging.dispatch(spans)).map_err(|_| LogError::AlreadyInstalled)?;
     logging.install_access_log();
     logging.bridge().install();
     Ok(logging)
@@ -153,6 +140,14 @@ impl Logging {
         let levels = LogLevels { current, access };
         levels.tell_others(&settings.level);
         Ok(Self { shared, levels })
+    }
+
+    /// What takes events, and spans of these levels if they are recorded.
+    pub(crate) fn dispatch(&self, spans: Option<(Tracer, Levels)>) -> Dispatch {
+        let Some((tracer, levels)) = spans else { return Dispatch::new(Spans::default().with(self.layer())) };
+        let redaction = Arc::clone(&self.shared.format.policy.redaction);
+        let (events, filter) = (self.log_layer(), self.levels.current.clone());
+        Dispatch::new(Spans::default().with(SpanLayer::new(tracer, levels, redaction, events, filter)))
     }
 
     /// What does not come through `tracing`, for single threads.

@@ -8,9 +8,8 @@ use covet_core::clock::Clock;
 use covet_core::lifecycle::Phase;
 use covet_core::settings::Loaded;
 use covet_http::pipeline::install_panic_hook_beside_others;
-use covet_telemetry::Telemetry;
-use covet_telemetry::logging::CapturedLines;
 use covet_telemetry::settings::{LogSettings, MetricsSettings};
+use covet_telemetry::{Captured, Telemetry};
 use tokio::sync::oneshot;
 
 use crate::command::with_causes;
@@ -32,7 +31,7 @@ pub(super) struct Running {
     pub(super) context: Context,
     pub(super) api: SocketAddr,
     pub(super) operator: SocketAddr,
-    pub(super) lines: CapturedLines,
+    pub(super) captured: Captured,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -48,8 +47,8 @@ impl Running {
             .spawn(move || run(parts, tell, stopped))
             .map_err(|error| format!("cannot start a thread: {error}"))?;
         let ready = told.await.map_err(|_| "the service panicked while it started".to_owned())??;
-        let Ready { context, api, operator, lines } = ready;
-        Ok(Self { context, api, operator, lines, stop: Some(stop), thread: Some(thread) })
+        let Ready { context, api, operator, captured } = ready;
+        Ok(Self { context, api, operator, captured, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -69,7 +68,7 @@ struct Ready {
     context: Context,
     api: SocketAddr,
     operator: SocketAddr,
-    lines: CapturedLines,
+    captured: Captured,
 }
 
 /// The thread, from its start to its end.
@@ -77,7 +76,7 @@ fn run(parts: Parts, tell: oneshot::Sender<Result<Ready, String>>, stopped: ones
     let Parts { app, loaded, clock } = parts;
     let service = run::service(&app, &loaded);
     let (log, metrics) = (loaded.get::<LogSettings>(), loaded.get::<MetricsSettings>());
-    let (telemetry, local, lines) = match Telemetry::capture(service, log, metrics, &clock) {
+    let (telemetry, local, captured) = match Telemetry::capture(service, log, metrics, loaded.get(), &clock) {
         Ok(captured) => captured,
         Err(error) => return drop(tell.send(Err(with_causes(&error)))),
     };
@@ -92,7 +91,7 @@ fn run(parts: Parts, tell: oneshot::Sender<Result<Ready, String>>, stopped: ones
         Err(error) => return drop(tell.send(Err(with_causes(&error)))),
     };
     local.adopt();
-    runtime.block_on(serve(app, loaded, clock, telemetry, lines, tell, stopped));
+    runtime.block_on(serve(app, loaded, clock, telemetry, captured, tell, stopped));
     runtime.shutdown_timeout(END);
 }
 
@@ -101,7 +100,7 @@ async fn serve(
     loaded: Loaded,
     clock: Clock,
     telemetry: Telemetry,
-    lines: CapturedLines,
+    captured: Captured,
     tell: oneshot::Sender<Result<Ready, String>>,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -112,7 +111,7 @@ async fn serve(
     let context = started.context.clone();
     let (serving, ready) = match run::open(&app, &started, true, Threads::Callers).await {
         Ok(Opened { serving, api: Some(api), operator }) => {
-            (serving, Ok(Ready { context: context.clone(), api, operator, lines }))
+            (serving, Ok(Ready { context: context.clone(), api, operator, captured }))
         }
         Ok(Opened { api: None, .. }) => (None, Err("no port was opened".to_owned())),
         Err(error) => (None, Err(with_causes(&error))),
