@@ -184,8 +184,8 @@ impl ConnectionService {
         let client = pipeline.proxies.client(self.peer.address.ip(), headers);
         // A probe must be answered above all when the service is full, and its trace is of no use to anybody.
         let exempt = request.uri().path().starts_with("/health");
-        let scope = RequestScope::new(id, client);
-        let scope = Arc::new(if exempt { scope } else { trace::join(&pipeline.traces, scope, &request) });
+        let trace = if exempt { None } else { trace::join(&pipeline.traces, &request) };
+        let scope = Arc::new(RequestScope::in_trace(id, client, trace));
         let user_agent = headers.get(http::header::USER_AGENT);
         pipeline.metrics.count_user_agent(self.user_agent.borrow_mut().classify(user_agent));
 

@@ -41,12 +41,23 @@ impl RequestScope {
     /// The scope of a request that has just arrived.
     #[must_use]
     pub fn new(id: RequestId, client: IpAddr) -> Self {
+        Self::in_trace(id, client, None)
+    }
+
+    /// The scope of a request that is part of a trace, if there is one.
+    #[must_use]
+    #[inline]
+    pub fn in_trace(id: RequestId, client: IpAddr, trace: Option<RequestTrace>) -> Self {
+        let (trace, trace_parent, trace_extra) = match trace {
+            Some(RequestTrace { context, parent, extra }) => (Some(context), parent, extra),
+            None => (None, None, None),
+        };
         Self {
             id,
             client,
-            trace: None,
-            trace_parent: None,
-            trace_extra: None,
+            trace,
+            trace_parent,
+            trace_extra,
             route: AtomicU32::new(0),
             user: OnceLock::new(),
             database: Tally::default(),

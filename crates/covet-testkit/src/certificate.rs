@@ -1,8 +1,15 @@
 //! Certificates for tests of TLS.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{Process, Result, TempDir, find_program};
 
@@ -53,6 +60,26 @@ impl Certificate {
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Serves TLS with it, HTTP/2 and HTTP/1.1.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Io`] when the files cannot be read or used.
+    pub fn acceptor(&self) -> Result<TlsAcceptor> {
+        let acceptor = || {
+            let chain = vec![CertificateDer::from_pem_file(self.certificate_path()).map_err(io::Error::other)?];
+            let key = PrivateKeyDer::from_pem_file(self.key_path()).map_err(io::Error::other)?;
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let mut config = ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+                .map_err(io::Error::other)?;
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            Ok(TlsAcceptor::from(Arc::new(config)))
+        };
+        acceptor().map_err(crate::Error::io("serve TLS with the certificate"))
     }
 
     /// Takes the place of `other`, as a renewal does: the same paths get this certificate and key.

@@ -5,15 +5,17 @@
 mod received;
 mod serve;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 pub use received::{ReceivedSpan, SpanKind};
 
-use crate::{Error, Result, free_port, wait_until};
+use crate::{Certificate, Error, Result, free_port, wait_until};
 
 /// A receiver on a free port of 127.0.0.1. It is gone when it is dropped.
 ///
@@ -27,11 +29,17 @@ use crate::{Error, Result, free_port, wait_until};
 /// # Ok::<_, covet_testkit::Error>(()) })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct OtlpReceiver {
     port: u16,
+    tls: Option<TlsAcceptor>,
     shared: Arc<Shared>,
     task: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for OtlpReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OtlpReceiver").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+    }
 }
 
 /// What a receiver does with an export.
@@ -73,7 +81,20 @@ impl OtlpReceiver {
     ///
     /// [`Error::Io`] when there is no free port.
     pub async fn start() -> Result<Self> {
-        let mut receiver = Self { port: free_port()?, shared: Arc::default(), task: None };
+        Self::start_with(None).await
+    }
+
+    /// Starts it with TLS.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when there is no free port, or the certificate cannot be used.
+    pub async fn start_with_tls(certificate: &Certificate) -> Result<Self> {
+        Self::start_with(Some(certificate.acceptor()?)).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Result<Self> {
+        let mut receiver = Self { port: free_port()?, tls, shared: Arc::default(), task: None };
         receiver.start_again().await?;
         Ok(receiver)
     }
@@ -81,7 +102,8 @@ impl OtlpReceiver {
     /// What `OTEL_EXPORTER_OTLP_ENDPOINT` has to be, whatever the protocol.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// Changes what it does with exports that come from now on.
@@ -108,7 +130,7 @@ impl OtlpReceiver {
             TcpListener::bind(("127.0.0.1", self.port)).await
         })
         .await?;
-        self.task = Some(tokio::spawn(serve::serve(listener, Arc::clone(&self.shared))));
+        self.task = Some(tokio::spawn(serve::serve(listener, self.tls.clone(), Arc::clone(&self.shared))));
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use covet_telemetry::metrics::instruments::{TaskInstruments, TaskStatus};
 use futures_util::FutureExt;
+use tracing::Instrument;
 
 use crate::{Context, Error};
 
@@ -54,13 +55,14 @@ impl PeriodicTask {
     async fn run_once(&self, context: &Context, instruments: &TaskInstruments) {
         let _tracked = context.lifecycle().track(format!("periodic task {}", self.name));
         let running = instruments.start();
-        let run = AssertUnwindSafe((self.work)(context.clone())).catch_unwind();
+        let span = tracing::info_span!("periodic task", otel.name = self.name);
+        let run = AssertUnwindSafe((self.work)(context.clone())).catch_unwind().instrument(span.clone());
         let status = tokio::select! {
             outcome = run => match outcome {
                 Ok(Ok(())) => TaskStatus::Success,
                 Ok(Err(error)) => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::error!(task = self.name, error, "periodic task failed");
+                    span.in_scope(|| tracing::error!(task = self.name, error, "periodic task failed"));
                     TaskStatus::Failure
                 }
                 // The panic hook has logged it.

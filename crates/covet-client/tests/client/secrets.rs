@@ -1,8 +1,9 @@
 //! What never leaves the process, or never unencrypted.
 
 use covet_client::Error;
-use covet_testkit::free_port;
+use covet_testkit::{Certificate, free_port};
 use http::Response;
+use tokio::net::TcpListener;
 
 use super::support::{Upstream, answer, client};
 
@@ -59,30 +60,18 @@ fn redirect(to: &str) -> Response<super::support::Body> {
 
 #[tokio::test]
 async fn a_certificate_that_nobody_trusts_is_not_accepted() {
-    let certificate = covet_testkit::Certificate::self_signed("nobody").await.unwrap();
+    let certificate = Certificate::self_signed("nobody").await.unwrap();
     let url = tls_server(&certificate).await;
     let error = client(&[]).get(url).attempts(1).send().await.unwrap_err();
     assert!(matches!(&error, Error::Connect { .. }) && error.to_string().contains("certificate"), "{error}");
 }
 
 /// A server that does the handshake, if it comes to one.
-async fn tls_server(certificate: &covet_testkit::Certificate) -> String {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use std::sync::Arc;
-    let chain = vec![CertificateDer::from_pem_file(certificate.certificate_path()).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(certificate.key_path()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+async fn tls_server(certificate: &Certificate) -> String {
+    let acceptor = certificate.acceptor().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         while let Ok((stream, _)) = listener.accept().await {
             let _ = acceptor.accept(stream).await;
         }

@@ -4,6 +4,7 @@
 //! [OpenTelemetry's specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/);
 //! where one differs, its doc comment says so.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use covet_core::environment::Environment;
@@ -43,6 +44,9 @@ pub struct TraceSettings {
     /// The same for traces alone.
     #[setting(variable = "OTEL_EXPORTER_OTLP_TRACES_HEADERS", example = "api-key=%3Ckey%3E,tenant=shop")]
     pub traces_headers: Option<Headers>,
+    /// File with the certificates (PEM) that the receiver's is checked against, beside those that the system trusts.
+    #[setting(variable = "OTEL_EXPORTER_OTLP_CERTIFICATE", example = "/etc/otel/ca.pem")]
+    pub certificate: Option<PathBuf>,
     /// Longest time an export may take, retries included, in milliseconds.
     #[setting(variable = "OTEL_EXPORTER_OTLP_TIMEOUT", default = "10000", min = "100", max = "300000")]
     pub timeout: Option<Milliseconds>,

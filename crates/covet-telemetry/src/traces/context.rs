@@ -49,10 +49,10 @@ macro_rules! ids {
             pub fn random() -> Self {
                 let mut bytes = [0; $bytes];
                 for word in bytes.as_chunks_mut::<8>().0 {
-                    // Not zero, so that the id is none either.
-                    *word = fastrand::u64(1..).to_ne_bytes();
+                    *word = fastrand::u64(..).to_ne_bytes();
                 }
-                Self(bytes)
+                // All bytes are zero once in 2^64 ids or more.
+                Self::new(bytes).unwrap_or(Self([1; $bytes]))
             }
 
             /// The bytes.

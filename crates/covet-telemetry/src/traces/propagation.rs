@@ -69,6 +69,21 @@ impl Extra {
     }
 }
 
+impl RequestTrace {
+    /// Whether the request is recorded.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.tracer.is_some())
+    }
+
+    /// Sets an attribute of the request's span, if the request is recorded.
+    pub fn set_attribute(&self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
+        if let Some(extra) = &self.extra {
+            extra.set_attribute(name.into(), value.into());
+        }
+    }
+}
+
 /// A place in a trace without anything to record or hand on, for tests.
 impl From<TraceContext> for RequestTrace {
     fn from(context: TraceContext) -> Self {

@@ -12,7 +12,7 @@ use covet_telemetry::metrics::Registry;
 use covet_telemetry::request::RequestScope;
 use covet_telemetry::settings::{Protocol, SamplerChoice, TraceSettings};
 use covet_telemetry::traces::{Export, Traces};
-use covet_testkit::{OtlpBehaviour, OtlpReceiver, SpanKind, wait_until};
+use covet_testkit::{Certificate, OtlpBehaviour, OtlpReceiver, SpanKind, wait_until};
 use http::HeaderMap;
 
 use crate::value;
@@ -99,6 +99,36 @@ async fn spans_arrive_by_http_and_by_grpc_compressed_or_not() {
         }
         process.wait_for(EXPORTED, 1.0).await;
     }
+}
+
+#[tokio::test]
+async fn spans_arrive_by_tls_when_the_certificate_is_trusted_and_else_not() {
+    let certificate = Certificate::self_signed("receiver").await.unwrap();
+    let path = certificate.certificate_path();
+    let trusted = [ALWAYS, ("OTEL_EXPORTER_OTLP_CERTIFICATE", path.to_str().unwrap())];
+    for protocol in ["http/protobuf", "grpc"] {
+        let receiver = OtlpReceiver::start_with_tls(&certificate).await.unwrap();
+        let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
+        let suspicious = Process::sending_to(&receiver.endpoint(), &[ALWAYS, protocol]);
+        suspicious.record("GET /");
+        suspicious.wait_for(SEND_FAILED, 1.0).await;
+        assert_eq!(receiver.spans(), []);
+
+        let process = Process::sending_to(&receiver.endpoint(), &[trusted[0], trusted[1], protocol]);
+        process.record("GET /");
+        receiver.wait_for(1, LONG, |_| true).await.unwrap();
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_told_at_the_start() {
+    let settings = TraceSettings::load(Sources::of([
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
+    ]));
+    let service = Service { name: "shop", version: "1.2.3", environment: Environment::Staging };
+    let error = Export::start(&settings.unwrap(), service, &Clock::system()).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/ca.pem (OTEL_EXPORTER_OTLP_CERTIFICATE)"), "{error}");
 }
 
 #[tokio::test]

@@ -7,34 +7,29 @@
 use std::time::Instant;
 
 use axum::extract::Request;
-use covet_telemetry::request::RequestScope;
-use covet_telemetry::traces::{Attributes, Status, Traces};
+use covet_telemetry::traces::{Attributes, RequestTrace, Status, Traces};
 use http::{Method, Version, header};
 
 use super::{CLIENT_CLOSED_REQUEST, Exchange};
 
-/// The scope with the request's place in a trace. Nothing happens when traces are off.
+/// The request's place in a trace. `None`, and nothing is done, when traces are off.
 #[inline]
-pub(in crate::pipeline) fn join<B>(traces: &Traces, scope: RequestScope, request: &Request<B>) -> RequestScope {
-    match traces.join(request.headers()) {
-        None => scope,
-        Some(trace) => {
-            let scope = scope.with_trace(trace);
-            if scope.trace().is_some_and(|trace| trace.sampled) {
-                set_server(&scope, request);
-            }
-            scope
-        }
+pub(in crate::pipeline) fn join<B>(traces: &Traces, request: &Request<B>) -> Option<RequestTrace> {
+    let trace = traces.join(request.headers())?;
+    if trace.is_recorded() {
+        set_server(&trace, request);
     }
+    Some(trace)
 }
 
 /// Whom the client meant to reach.
-fn set_server<B>(scope: &RequestScope, request: &Request<B>) {
+#[cold]
+fn set_server<B>(trace: &RequestTrace, request: &Request<B>) {
     let host = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
     if let Some(authority) = request.uri().authority().cloned().or_else(host) {
-        scope.set_attribute("server.address", authority.host().to_owned());
+        trace.set_attribute("server.address", authority.host().to_owned());
         if let Some(port) = authority.port_u16() {
-            scope.set_attribute("server.port", port);
+            trace.set_attribute("server.port", port);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,10 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanExporter as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt as _;
+use rustls_platform_verifier::Verifier;
 
 use super::{LastError, TraceError};
 use crate::settings::{Compression, Headers, Protocol, Target, TraceSettings};
@@ -28,20 +31,34 @@ pub(super) fn exporter(
     let last_error = LastError::default();
     let limit = settings.export_limit();
     let headers = settings.traces_headers.as_ref().or(settings.headers.as_ref());
+    let authorities = settings.certificate.as_deref().map(read).transpose()?;
     let gzip = settings.traces_compression.or(settings.compression) == Some(Compression::Gzip);
     let built = match target.protocol {
-        Protocol::HttpProtobuf => http(target, limit, headers, gzip, &last_error),
-        Protocol::Grpc => grpc(target, limit, headers, gzip),
+        Protocol::HttpProtobuf => client(target, limit, authorities.as_deref())
+            .and_then(|http| by_http(target, limit, headers, gzip, Client { http, last_error: last_error.clone() })),
+        Protocol::Grpc => by_grpc(target, limit, headers, gzip, authorities),
     };
     let mut exporter = built.map_err(|error| TraceError::Exporter(in_full(&*error)))?;
     exporter.set_resource(resource);
     Ok((exporter, last_error))
 }
 
-type Built = Result<SpanExporter, Box<dyn Error + Send + Sync>>;
+type Failure = Box<dyn Error + Send + Sync>;
 
-fn http(target: &Target, limit: Duration, headers: Option<&Headers>, gzip: bool, last_error: &LastError) -> Built {
-    let client = Client { http: client(target, limit)?, last_error: last_error.clone() };
+/// The certificates in a file, PEM.
+fn read(path: &Path) -> Result<Vec<u8>, TraceError> {
+    std::fs::read(path).map_err(|error| {
+        TraceError::Exporter(format!("cannot read {} (OTEL_EXPORTER_OTLP_CERTIFICATE): {error}", path.display()))
+    })
+}
+
+fn by_http(
+    target: &Target,
+    limit: Duration,
+    headers: Option<&Headers>,
+    gzip: bool,
+    client: Client,
+) -> Result<SpanExporter, Failure> {
     let headers: HashMap<_, _> =
         headers.iter().flat_map(|all| all.iter()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let mut builder = SpanExporter::builder()
@@ -58,10 +75,16 @@ fn http(target: &Target, limit: Duration, headers: Option<&Headers>, gzip: bool,
 }
 
 #[cfg(feature = "otlp-grpc")]
-fn grpc(target: &Target, limit: Duration, headers: Option<&Headers>, gzip: bool) -> Built {
+fn by_grpc(
+    target: &Target,
+    limit: Duration,
+    headers: Option<&Headers>,
+    gzip: bool,
+    authorities: Option<Vec<u8>>,
+) -> Result<SpanExporter, Failure> {
     use opentelemetry_otlp::WithTonicConfig;
     use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
-    use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+    use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
 
     let mut all = http::HeaderMap::new();
     for (name, value) in headers.iter().flat_map(|all| all.iter()) {
@@ -73,7 +96,9 @@ fn grpc(target: &Target, limit: Duration, headers: Option<&Headers>, gzip: bool)
         .with_timeout(limit)
         .with_metadata(MetadataMap::from_headers(all));
     if target.url.scheme() == "https" {
-        builder = builder.with_tls_config(ClientTlsConfig::new().with_native_roots());
+        let tls = ClientTlsConfig::new().with_native_roots();
+        let own = authorities.into_iter().map(Certificate::from_pem);
+        builder = builder.with_tls_config(own.fold(tls, ClientTlsConfig::ca_certificate));
     }
     if gzip {
         builder = builder.with_compression(opentelemetry_otlp::Compression::Gzip);
@@ -82,18 +107,21 @@ fn grpc(target: &Target, limit: Duration, headers: Option<&Headers>, gzip: bool)
 }
 
 #[cfg(not(feature = "otlp-grpc"))]
-fn grpc(_: &Target, _: Duration, _: Option<&Headers>, _: bool) -> Built {
+fn by_grpc(_: &Target, _: Duration, _: Option<&Headers>, _: bool, _: Option<Vec<u8>>) -> Result<SpanExporter, Failure> {
     Err("this program was built without the feature \"otlp-grpc\"".into())
 }
 
 /// The certificates are those that the system trusts; they are read only where they are needed. Nothing is taken from
 /// the environment.
-fn client(target: &Target, limit: Duration) -> Result<reqwest::Client, Box<dyn Error + Send + Sync>> {
+fn client(target: &Target, limit: Duration, authorities: Option<&[u8]>) -> Result<reqwest::Client, Failure> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let tls = match target.url.scheme() {
-        "https" => tls.with_platform_verifier()?,
-        _ => tls.with_root_certificates(RootCertStore::empty()),
+    let tls = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let tls = if target.url.scheme() == "https" {
+        let own = CertificateDer::pem_slice_iter(authorities.unwrap_or_default()).collect::<Result<Vec<_>, _>>()?;
+        let verifier = Verifier::new_with_extra_roots(own, provider)?;
+        tls.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    } else {
+        tls.with_root_certificates(RootCertStore::empty())
     };
     let tls = tls.with_no_client_auth();
     let client = reqwest::Client::builder()
