@@ -2,14 +2,14 @@
 //!
 //! By default every core has an acceptor of its own: a listening socket (`SO_REUSEPORT`), a thread, a single-threaded
 //! runtime. A connection lives and dies on one core. Timers of connections (head, idle, age) are not armed a request
-//! but swept four times a second, see [`watch`].
+//! but swept four times a second, see `watch.rs`.
 //!
 //! | you want | look in |
 //! |---|---|
 //! | sockets, address in use | [`bind`](self) |
 //! | the loop of one acceptor, and its end | [`worker`](self) |
 //! | one connection: protocol, TLS, refusal | [`connection`](self) |
-//! | timers | [`watch`] |
+//! | timers | `watch.rs` |
 //! | certificates and their reload | [`tls`] |
 
 mod bind;

@@ -21,7 +21,7 @@
 //! | rows | [`data`] |
 //! | to call other services | [`client`], [`Context::client`] |
 //! | settings of your own | [`settings`] |
-//! | metrics of your own | [`metrics!`], [`metrics`] |
+//! | metrics of your own | [`metrics!`], [`mod@metrics`] |
 //! | passwords and tokens | [`identity`] |
 //! | WebSockets | [`ws`] |
 //! | to test a service, its log lines and metrics | [`testing`] |
