@@ -152,9 +152,12 @@ impl Directory {
         Ok(Ended { ids: ids.split(' ').map(str::to_owned).collect(), lines: lines.to_owned() })
     }
 
+    /// Removes a process's files, half-made ones too.
     fn forget(&self, id: &str) {
         remove(&self.socket(id));
-        remove(&self.path.join(format!("{id}.counts")));
+        for file in ["counts", "counts.new", "new"] {
+            remove(&self.path.join(format!("{id}.{file}")));
+        }
     }
 
     fn replace(&self, name: &str, content: &str) -> io::Result<()> {
