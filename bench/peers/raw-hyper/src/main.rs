@@ -26,8 +26,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse()?;
-    let others: Vec<_> = (1..arguments.workers).map(|_| thread::spawn(move || serve(arguments.address()))).collect();
-    serve(arguments.address())?;
+    let address = arguments.address();
+    let others: Vec<_> = (1..arguments.workers).map(|_| thread::spawn(move || serve(address))).collect();
+    serve(address)?;
     others.into_iter().try_for_each(|worker| worker.join().expect("a worker panicked"))
 }
 
