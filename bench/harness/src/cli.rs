@@ -19,8 +19,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// What a request costs: Covet, bare axum and raw hyper in interleaved rounds.
+    /// What a request costs: Covet, bare frameworks and frameworks with production crates in interleaved rounds.
     Http(crate::commands::http::Options),
+    /// What each concern of Covet costs: switched off one by one, or counted where nothing switches it off.
+    Concerns(crate::commands::concerns::Options),
     /// How many instructions a request takes, by valgrind: repeats within a percent on the busiest machine.
     Instructions(crate::commands::instructions::Options),
     /// What a start costs: time to the first 200 of the readiness path, and memory at rest.

@@ -12,6 +12,9 @@ use socket2::{Domain, Socket, Type};
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
+/// A header of a request.
+pub(crate) type Header = (&'static str, &'static str);
+
 /// An open keep-alive connection.
 #[derive(Debug)]
 pub(crate) struct Connection(TcpStream);
@@ -20,7 +23,7 @@ pub(crate) struct Connection(TcpStream);
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -63,7 +66,7 @@ impl Connection {
     /// # Errors
     /// The connection breaks, the answer is not HTTP/1.1 or takes too long.
     pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
-        self.ask(path)?;
+        self.ask(path, &[])?;
         self.receive()
     }
 
@@ -71,8 +74,9 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(crate) fn ask(&mut self, path: &str) -> anyhow::Result<()> {
-        Ok(self.0.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?)
+    pub(crate) fn ask(&mut self, path: &str, headers: &[Header]) -> anyhow::Result<()> {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        Ok(self.0.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n").as_bytes())?)
     }
 
     /// Reads the whole answer to one question.
@@ -80,6 +84,27 @@ impl Connection {
     /// # Errors
     /// As for [`Connection::get`].
     pub(crate) fn receive(&mut self) -> anyhow::Result<Answer> {
+        self.read_until(|received| {
+            let Some((mut answer, head_length)) = parse_head(received)? else { return Ok(None) };
+            let length: usize = answer
+                .header("content-length")
+                .context("an answer without content-length; the harness reads no chunked bodies")?
+                .parse()
+                .context("content-length is not a number")?;
+            answer.body = received[head_length..].to_vec();
+            Ok((answer.body.len() >= length).then_some(answer))
+        })
+    }
+
+    /// Reads the head of an answer and gives the connection up, since the end of the body is not looked for.
+    ///
+    /// # Errors
+    /// As for [`Connection::get`].
+    pub(crate) fn receive_head(mut self) -> anyhow::Result<Answer> {
+        self.read_until(|received| Ok(parse_head(received)?.map(|(answer, _)| answer)))
+    }
+
+    fn read_until(&mut self, parse: impl Fn(&[u8]) -> anyhow::Result<Option<Answer>>) -> anyhow::Result<Answer> {
         let mut received = Vec::with_capacity(1024);
         let mut chunk = [0; 16 * 1024];
         loop {
@@ -109,50 +134,57 @@ impl Connection {
     }
 }
 
-/// The answer, once all of it is there.
-fn parse(received: &[u8]) -> anyhow::Result<Option<Answer>> {
+/// The answer without its body, and where the body begins, once the head is there.
+fn parse_head(received: &[u8]) -> anyhow::Result<Option<(Answer, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(head_length) = head.parse(received).context("not an HTTP/1.1 answer")? else {
         return Ok(None);
     };
     let status = head.code.context("an answer without a status")?;
-    let headers: Vec<_> = head
+    let headers = head
         .headers
         .iter()
         .map(|header| (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value).into_owned()))
         .collect();
-    let mut answer = Answer { status, headers, body: Vec::new() };
-    let length: usize = answer
-        .header("content-length")
-        .context("an answer without content-length; the harness reads no chunked bodies")?
-        .parse()
-        .context("content-length is not a number")?;
-    let body = &received[head_length..];
-    if body.len() < length {
-        return Ok(None);
-    }
-    answer.body = body[..length].to_vec();
-    Ok(Some(answer))
+    Ok(Some((Answer { status, headers, body: Vec::new() }, head_length)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use std::io::Write as _;
+    use std::net::TcpListener;
+
+    use super::Connection;
 
     const WHOLE: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nX-One: 1\r\n\r\nno";
+    const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n";
 
-    #[test]
-    fn an_answer_is_there_when_its_last_byte_is() {
-        for cut in 0..WHOLE.len() {
-            assert!(parse(&WHOLE[..cut]).unwrap().is_none(), "complete after {cut} bytes");
-        }
-        let answer = parse(WHOLE).unwrap().unwrap();
-        assert_eq!((answer.status, answer.body.as_slice(), answer.header("x-one")), (404, &b"no"[..], Some("1")));
+    /// A connection to somebody who sends these pieces, one after the other.
+    fn connection(pieces: &'static [&'static [u8]]) -> Connection {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_nodelay(true).unwrap();
+            pieces.iter().for_each(|piece| stream.write_all(piece).unwrap());
+        });
+        Connection::open(address).unwrap()
     }
 
     #[test]
-    fn a_body_of_unknown_length_is_refused() {
-        assert!(parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+    fn an_answer_is_whole_when_its_last_byte_is_there() {
+        let answer = connection(&[WHOLE]).receive().unwrap();
+        assert_eq!((answer.status, answer.body.as_slice(), answer.header("x-one")), (404, &b"no"[..], Some("1")));
+        let (head, body) = WHOLE.split_at(WHOLE.len() - 1);
+        let pieces = Box::leak(Box::new([head, body]));
+        assert_eq!(connection(pieces).receive().unwrap().body, b"no");
+        assert!(connection(Box::leak(Box::new([head]))).receive().is_err());
+    }
+
+    #[test]
+    fn of_a_body_of_unknown_length_only_the_head_is_read() {
+        assert!(connection(&[CHUNKED]).receive().is_err());
+        assert_eq!(connection(&[CHUNKED]).receive_head().unwrap().header("transfer-encoding"), Some("chunked"));
     }
 }

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub(crate) mod concerns;
 pub(crate) mod http;
 pub(crate) mod idle_connections;
 pub(crate) mod instructions;

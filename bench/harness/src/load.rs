@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::client::Header;
 use crate::interrupt::Interrupt;
 use crate::server::pinned;
 
@@ -79,7 +80,13 @@ impl Load {
     ///
     /// # Errors
     /// wrk fails, hangs, or the user asked to stop.
-    pub(crate) fn run(&self, address: SocketAddr, path: &str, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        headers: &[Header],
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Outcome> {
         let script = tempfile::Builder::new().suffix(".lua").tempfile()?;
         std::fs::write(script.path(), SCRIPT)?;
         let mut command = pinned(self.core, "wrk".as_ref());
@@ -89,6 +96,7 @@ impl Load {
             .arg(format!("-d{}s", self.seconds))
             .arg("-s")
             .arg(script.path())
+            .args(headers.iter().flat_map(|(name, value)| ["-H".to_owned(), format!("{name}: {value}")]))
             .arg(format!("http://{address}{path}"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 /// The circumstances of a run.
@@ -36,6 +36,15 @@ impl Machine {
             commit: commit(),
             built_elsewhere: Vec::new(),
         })
+    }
+
+    /// # Errors
+    /// There is one core only: a server and its load need one each.
+    pub(crate) fn check_cores(&self) -> anyhow::Result<()> {
+        if self.cores < 2 {
+            bail!("a server and its load need a core each; this process may use {}", self.cores);
+        }
+        Ok(())
     }
 
     /// Names programs that are not of this commit.

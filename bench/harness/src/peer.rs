@@ -1,4 +1,4 @@
-//! Who takes part in a comparison, and how each is started.
+//! Who takes part in a comparison, what runs in each, and how each is started.
 
 use std::path::PathBuf;
 
@@ -9,31 +9,74 @@ use crate::build::release_binary;
 use crate::cli::pair;
 use crate::proof::LOG_FILE;
 use crate::server::Launch;
+use crate::span_receiver::SpanReceiver;
+use crate::verification::{Duties, Forwarded, ORIGIN};
 
 /// A program of this workspace that answers the two routes.
 #[derive(Debug, Clone, Copy)]
 struct Peer {
     name: &'static str,
     package: &'static str,
+    /// What runs in it, for under the table.
+    what: &'static str,
     /// Besides the replacements of [`Launch`], `{workers}`.
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
+    /// What it does besides answering, and the harness checks; of the bare ones nothing.
+    duties: Option<Duties>,
 }
 
 const ARGUMENTS: &[&str] = &["--port", "{port}", "--workers", "{workers}"];
+const PRODUCTION_ARGUMENTS: &[&str] =
+    &["--port", "{port}", "--workers", "{workers}", "--metrics-port", "{operator_port}", "--log-file", LOG_FILE];
+
+/// OpenTelemetry's own variables, the same for all who export spans.
+const TRACES: &[(&str, &str)] = &[
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "{span_receiver}"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+    ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+    ("OTEL_TRACES_SAMPLER_ARG", "0.001"),
+];
 
 /// In the order of a round.
-const PEERS: [Peer; 3] = [
-    Peer { name: REFERENCE, package: "raw-hyper", arguments: ARGUMENTS, environment: &[] },
-    Peer { name: "axum-bare", package: "axum-bare", arguments: ARGUMENTS, environment: &[] },
+const PEERS: [Peer; 6] = [
+    Peer {
+        name: REFERENCE,
+        package: "raw-hyper",
+        what: "hyper 1, a thread per core; answers, nothing else",
+        arguments: ARGUMENTS,
+        environment: &[],
+        duties: None,
+    },
+    Peer {
+        name: "axum-bare",
+        package: "axum-bare",
+        what: "`axum::serve`, a router, no layer",
+        arguments: ARGUMENTS,
+        environment: &[],
+        duties: None,
+    },
+    Peer {
+        name: "actix-bare",
+        package: "actix-bare",
+        what: "actix-web's `HttpServer`, an `App`, no middleware",
+        arguments: ARGUMENTS,
+        environment: &[],
+        duties: None,
+    },
     Peer {
         name: COVET,
         package: "covet-peer",
+        what: "everything on: metrics, a JSON access line into a file, traces by OTLP at 0.1 %, request id, client address, \
+               security headers, CORS, compression, admission limit, timeouts, body limit, panic guard, health checks, \
+               operator port; no rate limit yet",
         arguments: &[],
-        // As in production. Only what this machine decides is set; everything else is the default, which is all on.
+        // As in production. Only what this machine decides is set, and what a service has to name; everything else is the
+        // default, which is all on.
         environment: &[
             ("COVET_ENV", "production"),
             ("COVET_HTTP__WORKERS", "{workers}"),
+            ("COVET_CORS__ALLOWED_ORIGINS", ORIGIN),
             ("LOG_FILE", LOG_FILE),
             // Kept, so that the harness can count the lines.
             ("COVET_LOG__FILES_KEPT", "1000"),
@@ -41,6 +84,28 @@ const PEERS: [Peer; 3] = [
             // No load balancer has to notice; it would only lengthen a run.
             ("COVET_SHUTDOWN__READINESS_DELAY", "0s"),
         ],
+        duties: Some(Duties::all("http_requests_total")),
+    },
+    Peer {
+        name: "axum-production",
+        package: "axum-production",
+        what: "axum and the usual crates in one `ServiceBuilder`: tower-http (`TraceLayer`, request id, headers, CORS, gzip, \
+               timeout, panic guard), tracing-subscriber JSON through tracing-appender into a file, tracing-opentelemetry with \
+               OTLP at 0.1 %, axum-prometheus, tower_governor, body limit",
+        arguments: PRODUCTION_ARGUMENTS,
+        environment: &[],
+        duties: Some(Duties::all("axum_http_requests_total")),
+    },
+    Peer {
+        name: "actix-production",
+        package: "actix-production",
+        what: "actix-web and the usual crates: tracing-actix-web, tracing-subscriber JSON through tracing-appender into a \
+               file, tracing-opentelemetry with OTLP at 0.1 %, actix-web-prom, governor, actix-request-identifier, \
+               actix-cors, default headers, compression, timeout, body limit, panic guard",
+        arguments: PRODUCTION_ARGUMENTS,
+        environment: &[],
+        // It believes every X-Forwarded-For, whoever sends it.
+        duties: Some(Duties { forwarded: Forwarded::Believed, ..Duties::all("api_http_requests_total") }),
     },
 ];
 
@@ -54,8 +119,9 @@ pub(crate) const COVET: &str = "covet";
 pub(crate) struct Contestant {
     pub(crate) label: String,
     peer: Peer,
-    program: PathBuf,
+    pub(crate) program: PathBuf,
     environment: Vec<(String, String)>,
+    pub(crate) duties: Option<Duties>,
 }
 
 /// Who is asked to take part.
@@ -80,28 +146,25 @@ impl Selection {
     ///
     /// # Errors
     /// A name is unknown, or a build fails.
-    pub(crate) fn contestants(&self) -> anyhow::Result<Vec<Contestant>> {
+    pub(crate) fn contestants(&self, receiver: &SpanReceiver) -> anyhow::Result<Vec<Contestant>> {
         let names = PEERS.map(|peer| peer.name);
         if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
             bail!("no peer is called {unknown}; there are {}", names.join(", "));
         }
         let mut contestants = Vec::new();
         for peer in PEERS.iter().filter(|peer| self.only.is_empty() || self.only.iter().any(|name| name == peer.name)) {
-            contestants.push(self.contestant(peer.name, *peer, release_binary(peer.package)?));
+            contestants.push(Contestant::built(peer, receiver)?.with(&self.env));
         }
         for (label, additions) in &self.variant {
             let covet = contestants.iter().find(|one| one.label == COVET);
-            let mut variant = covet.context("--variant needs covet among the peers")?.clone();
-            for addition in additions.split(',') {
-                variant.environment.push(pair(addition).map_err(anyhow::Error::msg)?);
-            }
-            label.clone_into(&mut variant.label);
-            contestants.push(variant);
+            let covet = covet.context("--variant needs covet among the peers")?;
+            let additions =
+                additions.split(',').map(pair).collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::msg)?;
+            contestants.push(covet.clone().with(&additions).called(label));
         }
         for (label, path) in &self.build {
             let program = PathBuf::from(path).canonicalize().with_context(|| format!("--build {label}={path}"))?;
-            let covet = PEERS.iter().find(|peer| peer.name == COVET).context("there is no Covet peer")?;
-            contestants.push(self.contestant(label, *covet, program));
+            contestants.push(Contestant::of(peer(COVET)?, program, receiver).with(&self.env).called(label));
         }
         Ok(contestants)
     }
@@ -110,13 +173,60 @@ impl Selection {
     pub(crate) fn built_elsewhere(&self) -> Vec<String> {
         self.build.iter().map(|(label, _)| label.clone()).collect()
     }
+}
 
-    fn contestant(&self, label: &str, peer: Peer, program: PathBuf) -> Contestant {
-        Contestant { label: label.to_owned(), peer, program, environment: self.env.clone() }
-    }
+fn peer(name: &str) -> anyhow::Result<&'static Peer> {
+    PEERS.iter().find(|peer| peer.name == name).with_context(|| format!("no peer is called {name}"))
 }
 
 impl Contestant {
+    /// The peer of this name, built.
+    ///
+    /// # Errors
+    /// The build fails.
+    pub(crate) fn called_by_name(name: &str, receiver: &SpanReceiver) -> anyhow::Result<Self> {
+        Self::built(peer(name)?, receiver)
+    }
+
+    fn built(peer: &Peer, receiver: &SpanReceiver) -> anyhow::Result<Self> {
+        Ok(Self::of(peer, release_binary(peer.package)?, receiver))
+    }
+
+    fn of(peer: &Peer, program: PathBuf, receiver: &SpanReceiver) -> Self {
+        let traces = if peer.duties.is_some() { TRACES } else { &[] };
+        let environment = traces
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.replace("{span_receiver}", &receiver.endpoint())));
+        Self {
+            label: peer.name.to_owned(),
+            environment: environment.collect(),
+            peer: *peer,
+            program,
+            duties: peer.duties,
+        }
+    }
+
+    /// With more in its environment, or something else.
+    pub(crate) fn with(mut self, additions: &[(String, String)]) -> Self {
+        self.environment.extend_from_slice(additions);
+        self
+    }
+
+    /// Under another name in the table.
+    pub(crate) fn called(self, label: &str) -> Self {
+        Self { label: label.to_owned(), ..self }
+    }
+
+    /// With other duties, where the environment switches something on or off.
+    pub(crate) fn with_duties(self, change: impl FnOnce(Duties) -> Duties) -> Self {
+        Self { duties: self.duties.map(change), ..self }
+    }
+
+    /// What runs in it.
+    pub(crate) fn what(&self) -> &'static str {
+        self.peer.what
+    }
+
     /// How to start it with this many workers, bound to a core or not.
     pub(crate) fn launch(&self, workers: usize, core: Option<usize>) -> Launch {
         let fill = |text: &str| text.replace("{workers}", &workers.to_string());
@@ -127,11 +237,6 @@ impl Contestant {
             environment: listening().chain(own).chain(self.environment.iter().cloned()).collect(),
             core,
         }
-    }
-
-    /// Whether it keeps books that can be checked (see [`crate::proof`]).
-    pub(crate) fn keeps_books(&self) -> bool {
-        self.peer.name == COVET
     }
 }
 

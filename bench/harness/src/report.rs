@@ -92,6 +92,18 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     }
 }
 
+/// The median and, for more than one different value, the range; `None` of nothing.
+pub(crate) fn spread(values: &[f64]) -> Option<String> {
+    let middle = median(values.iter().copied())?;
+    let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    Some(if format!("{lowest:.2}") == format!("{highest:.2}") {
+        format!("**{middle:.2}**")
+    } else {
+        format!("**{middle:.2}** ({lowest:.2}–{highest:.2})")
+    })
+}
+
 /// MiB with one decimal.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
 pub(crate) fn mebibytes(bytes: u64) -> f64 {

@@ -1,34 +1,21 @@
 //! `harness http`: what a request costs, in interleaved rounds.
 //!
 //! Each measurement starts its server afresh, so that no server's background work, heap or cache luck reaches another
-//! measurement, and every round has its own reference. The table is in [`table`].
+//! measurement, and every round has its own reference. The tables are in [`table`].
 
 mod table;
 
-use std::time::{Duration, Instant};
-
-use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::interrupt::Interrupt;
-use crate::load::{self, Load};
+use crate::load;
 use crate::machine::Machine;
-use crate::peer::{Contestant, Selection};
-use crate::process::{MachineTime, cpu_time, resident_bytes};
-use crate::proof::Proof;
+use crate::measurement::{Bench, Measurement, Mode, warn_of_noise};
+use crate::peer::Selection;
 use crate::report::Outputs;
 use crate::route::{ROUTES, Route};
-use crate::server::working_directory;
-use crate::terminal;
-use crate::wanting::Wanting;
-
-const READY_LIMIT: Duration = Duration::from_secs(20);
-const WARM_UP_SECONDS: u64 = 1;
-/// After the load, before the last reading, so that work handed to background threads (log lines) is counted.
-const AFTERGLOW: Duration = Duration::from_millis(500);
-/// Share of one core used by strangers above which a warning is printed.
-const NOISE_PERCENT: f64 = 5.0;
+use crate::span_receiver::SpanReceiver;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -56,25 +43,13 @@ enum Modes {
     OneCore,
     /// Nothing bound, a worker per core.
     AllCores,
-    /// One after the other.
+    /// One after the other, in each round.
     Both,
-}
-
-/// How a server and its load share the machine.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Mode {
-    name: &'static str,
-    workers: usize,
-    server_core: Option<usize>,
-    load: Load,
 }
 
 impl Options {
     fn modes(&self, machine: &Machine) -> Vec<Mode> {
-        let load = |threads, connections, core| Load { threads, connections, seconds: self.seconds, core };
-        let one = Mode { name: "one core", workers: 1, server_core: Some(0), load: load(1, 64, Some(1)) };
-        let cores = machine.cores;
-        let all = Mode { name: "all cores", workers: cores, server_core: None, load: load(cores, 256, None) };
+        let (one, all) = (Mode::one_core(self.seconds), Mode::all_cores(self.seconds, machine));
         match self.mode {
             Modes::OneCore => vec![one],
             Modes::AllCores => vec![all],
@@ -83,23 +58,11 @@ impl Options {
     }
 }
 
-/// One measurement.
+/// A server and what runs in it.
 #[derive(Debug, Clone, Serialize)]
-struct Measurement {
-    mode: &'static str,
-    round: u32,
-    route: &'static str,
+struct Entrant {
     server: String,
-    requests: u64,
-    cpu_us_per_request: f64,
-    requests_per_second: f64,
-    p50_us: f64,
-    p99_us: f64,
-    resident_bytes: u64,
-    /// CPU time that neither server nor load used meanwhile, as a share of one core.
-    strangers_percent: f64,
-    /// What Covet's own books say; the other peers keep none.
-    proof: Option<Proof>,
+    what: &'static str,
 }
 
 /// Everything a run found, as `--json` writes it.
@@ -110,106 +73,45 @@ struct Findings {
     rounds: u32,
     modes: Vec<Mode>,
     routes: [Route; 2],
+    entrants: Vec<Entrant>,
     measurements: Vec<Measurement>,
 }
 
 /// Builds, verifies, measures, reports.
 ///
 /// # Errors
-/// [`Wanting`] when a peer answers wrongly, fails a request or exceeds the budget; any other error when the measurement
+/// [`Wanting`](crate::wanting::Wanting) when a peer answers wrongly, fails a request or exceeds the budget; any other error when the measurement
 /// could not be made.
 pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()> {
     load::check_installed()?;
     options.outputs.check("http")?;
     let machine = Machine::look()?.with_built_elsewhere(options.peers.built_elsewhere());
     let modes = options.modes(&machine);
-    if machine.cores < 2 {
-        bail!("a server and its load need a core each; this process may use {}", machine.cores);
-    }
-    let contestants = options.peers.contestants()?;
-    let mut findings = Findings {
-        schema: "covet-bench/http/1",
-        machine,
-        rounds: options.rounds,
-        modes,
-        routes: ROUTES,
-        measurements: Vec::new(),
-    };
-    for mode in findings.modes.clone() {
-        for round in 1..=options.rounds {
+    machine.check_cores()?;
+    let receiver = SpanReceiver::start()?;
+    let contestants = options.peers.contestants(&receiver)?;
+    let entrants = contestants.iter().map(|one| Entrant { server: one.label.clone(), what: one.what() }).collect();
+    let bench = Bench { receiver: &receiver, interrupt, headers: &[] };
+    let mut measurements = Vec::new();
+    for round in 1..=options.rounds {
+        for mode in &modes {
             for route in &ROUTES {
                 for contestant in &contestants {
-                    let measurement = measure(contestant, mode, round, route, interrupt)?;
-                    terminal::progress(&format!(
-                        "{}, round {round} of {}, {} {}: {:.2} µs",
-                        mode.name, options.rounds, measurement.server, route.pattern, measurement.cpu_us_per_request
-                    ));
-                    findings.measurements.push(measurement);
+                    measurements.push(bench.measure(contestant, *mode, round, route)?);
                 }
             }
         }
     }
+    let findings = Findings {
+        schema: "covet-bench/http/2",
+        machine,
+        rounds: options.rounds,
+        modes,
+        routes: ROUTES,
+        entrants,
+        measurements,
+    };
     options.outputs.write("http", &table::markdown(&findings), &findings)?;
-    let noise = table::noise(&findings);
-    if noise > NOISE_PERCENT {
-        terminal::warn(&format!(
-            "strangers used up to {noise:.0} % of a core during a measurement; only the ratios say something, and they \
-             are rough. Repeat on a quiet machine."
-        ));
-    }
+    warn_of_noise(&findings.measurements);
     options.budget.map_or(Ok(()), |budget| table::check_budget(&findings, budget))
-}
-
-/// One server, one route, one load.
-fn measure(
-    contestant: &Contestant,
-    mode: Mode,
-    round: u32,
-    route: &Route,
-    interrupt: &Interrupt,
-) -> anyhow::Result<Measurement> {
-    let directory = working_directory()?;
-    let mut server = contestant.launch(mode.workers, mode.server_core).start(directory.path())?;
-    server.until_ready(route.path, Duration::from_millis(5), READY_LIMIT, interrupt)?;
-    for route in &ROUTES {
-        route.verify(&contestant.label, server.address)?;
-    }
-    Load { seconds: WARM_UP_SECONDS, ..mode.load }.run(server.address, route.path, interrupt)?;
-    interrupt.sleep(AFTERGLOW)?;
-
-    let (cpu_before, machine_before, start) = (cpu_time(server.pid())?, MachineTime::now()?, Instant::now());
-    let outcome = mode.load.run(server.address, route.path, interrupt)?;
-    interrupt.sleep(AFTERGLOW)?;
-    let cpu = cpu_time(server.pid())? - cpu_before;
-    let strangers =
-        MachineTime::now()?.strangers_since(&machine_before, cpu).as_secs_f64() / start.elapsed().as_secs_f64();
-
-    if outcome.failed() > 0 || outcome.requests == 0 {
-        return Err(Wanting::error(format!(
-            "{} failed {} of {} requests to {} ({outcome:?}); its figures mean nothing",
-            contestant.label,
-            outcome.failed(),
-            outcome.requests,
-            route.path
-        )));
-    }
-    let resident_bytes = resident_bytes(server.pid())?;
-    let proof = if contestant.keeps_books() { Some(Proof::of(&server, outcome.requests, interrupt)?) } else { None };
-    server.stop(interrupt)?;
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
-    let cpu_us_per_request = cpu.as_secs_f64() * 1e6 / outcome.requests as f64;
-    Ok(Measurement {
-        mode: mode.name,
-        round,
-        route: route.pattern,
-        server: contestant.label.clone(),
-        requests: outcome.requests,
-        cpu_us_per_request,
-        requests_per_second: outcome.requests_per_second(),
-        p50_us: outcome.p50_us,
-        p99_us: outcome.p99_us,
-        resident_bytes,
-        strangers_percent: 100.0 * strangers,
-        proof,
-    })
 }

@@ -1,11 +1,13 @@
 //! From measurements to the table: a ratio per round first, then the median of the ratios.
 
-use super::{Findings, Measurement, Mode};
+use super::Findings;
+use crate::measurement::{Measurement, Mode, noise};
 use crate::peer::{COVET, REFERENCE};
-use crate::report::{mebibytes, median, table};
+use crate::proof::Proof;
+use crate::report::{mebibytes, median, spread, table};
 use crate::wanting::Wanting;
 
-/// The report, one table per mode.
+/// The report: a table per mode, what more cores cost, and what runs in each server.
 pub(super) fn markdown(findings: &Findings) -> String {
     let mut text = String::new();
     for mode in &findings.modes {
@@ -19,32 +21,72 @@ pub(super) fn markdown(findings: &Findings) -> String {
             "p99 µs",
             "RSS MiB",
         ];
-        text += &format!("**{}**\n\n{}\n", describe(mode, findings.rounds), table(&head, &rows(findings, mode)));
+        text += &format!("**{}**\n\n{}\n", mode.describe(findings.rounds), table(&head, &rows(findings, mode)));
+    }
+    text += &flatness(findings);
+    for entrant in &findings.entrants {
+        text += &format!("- `{}`: {}.\n", entrant.server, entrant.what);
     }
     text + &format!(
-        "{}. Medians; other processes used at most {:.0} % of a core during a measurement.{}\n",
+        "\n{}. Medians; other processes used at most {:.0} % of a core during a measurement.{}\n",
         findings.machine.line(),
-        noise(findings),
+        noise(&findings.measurements),
         books(findings)
     )
 }
 
-/// Whether Covet's counters and log held all that was measured.
-fn books(findings: &Findings) -> String {
-    let proofs: Vec<_> = findings.measurements.iter().filter_map(|one| one.proof).collect();
-    if proofs.is_empty() {
-        return String::new();
-    }
-    let dropped: u64 = proofs.iter().map(|proof| proof.dropped).sum();
-    let lines: u64 = proofs.iter().map(|proof| proof.logged + proof.dropped).sum();
-    format!(
-        " Covet counted and logged every request; its log writer gave up {dropped} of {lines} lines and counted them too."
-    )
+/// What a request costs on all cores over what it costs on one, where both were measured.
+fn flatness(findings: &Findings) -> String {
+    let [one, all] = findings.modes.as_slice() else { return String::new() };
+    let rows: Vec<_> = servers(findings)
+        .into_iter()
+        .map(|server| {
+            let routes = findings.routes.iter().map(|route| {
+                spread(&over_modes(findings, one.name, all.name, route.pattern, server))
+                    .unwrap_or_else(|| "–".to_owned())
+            });
+            [server.to_owned()].into_iter().chain(routes).collect()
+        })
+        .collect();
+    let head = ["server", findings.routes[0].pattern, findings.routes[1].pattern];
+    let cores = findings.machine.cores;
+    format!("**CPU time per request on {cores} cores over that on one, within a round**\n\n{}\n", table(&head, &rows))
 }
 
-/// The largest share of one core that strangers used during a measurement, in percent.
-pub(super) fn noise(findings: &Findings) -> f64 {
-    findings.measurements.iter().map(|one| one.strangers_percent).fold(0.0, f64::max)
+/// Of each round: the second mode's CPU time per request over the first mode's.
+fn over_modes(findings: &Findings, first: &str, second: &str, route: &str, server: &str) -> Vec<f64> {
+    select(findings, second, route, server)
+        .filter_map(|one| {
+            let other = select(findings, first, route, server).find(|other| other.round == one.round)?;
+            Some(one.cpu_us_per_request / other.cpu_us_per_request)
+        })
+        .collect()
+}
+
+/// What the servers' own books hold, added up over all measurements and their warm-ups.
+fn books(findings: &Findings) -> String {
+    let mut text = String::new();
+    for server in servers(findings) {
+        let of_server = findings.measurements.iter().filter(|one| one.server == server);
+        let proofs: Vec<_> = of_server.filter_map(|one| one.proof).collect();
+        if proofs.is_empty() {
+            continue;
+        }
+        let sum = |value: fn(&Proof) -> u64| proofs.iter().map(value).sum::<u64>();
+        text += &format!(
+            " {server} counted {} requests, logged {} lines, dropped {}, exported {} traces.",
+            sum(|proof| proof.counted),
+            sum(|proof| proof.logged),
+            sum(|proof| proof.dropped),
+            sum(|proof| proof.traces),
+        );
+    }
+    text
+}
+
+/// In the order of a round.
+fn servers(findings: &Findings) -> Vec<&str> {
+    findings.entrants.iter().map(|entrant| entrant.server.as_str()).collect()
 }
 
 /// Compares Covet with its budget on one core, route by route.
@@ -68,29 +110,9 @@ pub(super) fn check_budget(findings: &Findings, budget: f64) -> anyhow::Result<(
     Err(Wanting::error(format!("{COVET} costs more than {budget:.2} × {REFERENCE}: {}", exceeded.join(", "))))
 }
 
-fn describe(mode: &Mode, rounds: u32) -> String {
-    let placed = match (mode.server_core, mode.load.core) {
-        (Some(server), Some(load)) => format!("One core: server on core {server}, wrk on core {load}"),
-        _ => "All cores: nothing bound".to_owned(),
-    };
-    let (workers, threads) = (mode.workers, mode.load.threads);
-    let (connections, seconds) = (mode.load.connections, mode.load.seconds);
-    let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
-    format!("{placed}; {workers}, `wrk -t{threads} -c{connections}`, rounds of {seconds} s: {rounds}, interleaved")
-}
-
 fn rows(findings: &Findings, mode: &Mode) -> Vec<Vec<String>> {
-    let mut rows = Vec::new();
-    for route in findings.routes {
-        let mut servers: Vec<&str> = Vec::new();
-        for one in &findings.measurements {
-            if !servers.contains(&one.server.as_str()) {
-                servers.push(&one.server);
-            }
-        }
-        rows.extend(servers.into_iter().map(|server| row(findings, mode.name, route.pattern, server)));
-    }
-    rows
+    let of_route = |route| servers(findings).into_iter().map(move |server| row(findings, mode.name, route, server));
+    findings.routes.iter().flat_map(|route| of_route(route.pattern)).collect()
 }
 
 fn row(findings: &Findings, mode: &str, route: &str, server: &str) -> Vec<String> {
@@ -102,25 +124,13 @@ fn row(findings: &Findings, mode: &str, route: &str, server: &str) -> Vec<String
     vec![
         format!("{server} `{route}`"),
         format!("{:.2}", of(|one| one.cpu_us_per_request)),
-        spread(&cpu_ratios),
+        spread(&cpu_ratios).unwrap_or_else(|| "–".to_owned()),
         format!("{:.0}", of(|one| one.requests_per_second)),
         median(rate_ratios).map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")),
         format!("{:.0}", of(|one| one.p50_us)),
         format!("{:.0}", of(|one| one.p99_us)),
         format!("{:.1}", of(|one| mebibytes(one.resident_bytes))),
     ]
-}
-
-/// The median and, for more than one different value, the range.
-fn spread(ratios: &[f64]) -> String {
-    let Some(middle) = median(ratios.iter().copied()) else { return "–".to_owned() };
-    let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-    let highest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if format!("{lowest:.2}") == format!("{highest:.2}") {
-        format!("**{middle:.2}**")
-    } else {
-        format!("**{middle:.2}** ({lowest:.2}–{highest:.2})")
-    }
 }
 
 fn select<'a>(
@@ -145,9 +155,9 @@ fn ratios(findings: &Findings, mode: &str, route: &str, server: &str, value: fn(
 #[cfg(test)]
 mod tests {
     use super::{check_budget, markdown, ratios};
-    use crate::commands::http::{Findings, Measurement, Mode};
-    use crate::load::Load;
+    use crate::commands::http::{Entrant, Findings};
     use crate::machine::Machine;
+    use crate::measurement::{Measurement, Mode};
     use crate::report::median;
     use crate::route::ROUTES;
     use crate::wanting::Wanting;
@@ -178,13 +188,14 @@ mod tests {
                 measurements.push(measurement("covet", round, route.pattern, reference * 1.2));
             }
         }
-        let load = Load { threads: 1, connections: 64, seconds: 8, core: Some(1) };
+        let entrant = |server: &str| Entrant { server: server.to_owned(), what: "what it does" };
         Findings {
             schema: "test",
             machine: Machine::look().unwrap(),
             rounds: 3,
-            modes: vec![Mode { name: "one core", workers: 1, server_core: Some(0), load }],
+            modes: vec![Mode::one_core(8)],
             routes: ROUTES,
+            entrants: vec![entrant("raw-hyper"), entrant("covet")],
             measurements,
         }
     }
@@ -209,6 +220,22 @@ mod tests {
         let text = markdown(&findings());
         assert!(text.contains("| covet `/json` | 8.40 | **1.20** | 119048 | 0.83 | 100 | 200 | 5.0 |"), "{text}");
         assert_eq!(text.lines().filter(|line| line.starts_with("| ")).count(), 5, "{text}");
+        assert!(text.contains("- `covet`: what it does.\n"), "{text}");
+    }
+
+    #[test]
+    fn what_more_cores_cost_is_told_where_both_were_measured() {
+        let mut findings = findings();
+        assert!(!markdown(&findings).contains("over that on one"));
+        findings.modes.push(Mode::all_cores(8, &findings.machine));
+        let more = findings.measurements.clone();
+        findings.measurements.extend(more.into_iter().map(|one| {
+            let cpu_us_per_request = one.cpu_us_per_request * if one.server == "covet" { 1.5 } else { 1.0 };
+            Measurement { mode: "all cores", cpu_us_per_request, ..one }
+        }));
+        let text = markdown(&findings);
+        assert!(text.contains("| covet | **1.50** | **1.50** |\n"), "{text}");
+        assert!(text.contains("| raw-hyper | **1.00** | **1.00** |\n"), "{text}");
     }
 
     #[test]
