@@ -126,6 +126,9 @@ async fn other_origins_may_call_only_when_they_are_named() -> Result<()> {
     assert!(header(&allowed, "access-control-allow-methods").context("methods")?.contains("POST"));
     let denied = preflight("https://evil.example").await?;
     assert_eq!(header(&denied, "access-control-allow-origin"), None);
+    // A cache must not give what was answered to nobody's page to the page that may call.
+    let bare = service.client().get(service.url("/hello")).send().await?;
+    assert!(header(&bare, "vary").context("vary")?.contains("origin"));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tower::{Layer, Service, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -28,7 +28,11 @@ pub enum InvalidCors {
 }
 
 #[derive(Clone)]
-pub(super) struct Cors(CorsLayer);
+pub(super) struct Cors {
+    layer: CorsLayer,
+    /// Whether an answer is another for another origin.
+    by_origin: bool,
+}
 
 impl Cors {
     /// `None` when no other origin may call.
@@ -36,7 +40,8 @@ impl Cors {
         if settings.allowed_origins.is_empty() {
             return Ok(None);
         }
-        let origins = if settings.allowed_origins.iter().any(|origin| origin == "*") {
+        let for_all = settings.allowed_origins.iter().any(|origin| origin == "*");
+        let origins = if for_all {
             if settings.credentials {
                 return Err(InvalidCors::CredentialsForAll);
             }
@@ -65,7 +70,7 @@ impl Cors {
             .expose_headers(exposed)
             .allow_credentials(settings.credentials)
             .max_age(settings.max_age);
-        Ok(Some(Self(layer)))
+        Ok(Some(Self { layer, by_origin: !for_all }))
     }
 
     /// The answer to a preflight; `None` when the request is none.
@@ -90,12 +95,20 @@ impl Cors {
         self.answer(bare, response)
     }
 
+    /// Tells caches that the answer would be another for the page of an allowed origin. Also, and above all, on an answer to
+    /// a request without `Origin`: else a cache would give it to that page, whose browser would refuse it.
+    pub(super) fn vary(&self, headers: &mut HeaderMap) {
+        if self.by_origin {
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+        }
+    }
+
     fn answer(&self, request: Request<()>, response: Response) -> Response {
         let mut response = Some(response);
         let inner = service_fn(move |_: Request<()>| {
             std::future::ready(Ok::<_, std::convert::Infallible>(response.take().unwrap_or_default()))
         });
-        match self.0.layer(inner).call(request).now_or_never() {
+        match self.layer.layer(inner).call(request).now_or_never() {
             Some(Ok(response)) => response,
             Some(Err(never)) => match never {},
             // The inner answer is ready, so the layer's is.
@@ -148,6 +161,18 @@ mod tests {
         assert!(!denied.headers().contains_key("access-control-allow-origin"));
         let response = cors.allow(HeaderValue::from_static("https://app.example"), Response::default());
         assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
+    }
+
+    #[test]
+    fn caches_keep_answers_apart_where_they_differ_by_origin() {
+        let varied = |origins: &[&str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::VARY, HeaderValue::from_static("accept"));
+            cors(origins, false).unwrap().unwrap().vary(&mut headers);
+            headers.get_all(header::VARY).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(varied(&["https://app.example"]), ["accept", "origin"]);
+        assert_eq!(varied(&["*"]), ["accept"]);
     }
 
     #[test]
