@@ -102,8 +102,9 @@ pub struct TraceSettings {
     /// second in each process; 0 is none.
     #[setting(default = "10", max = "10000")]
     pub errors_per_second: u32,
-    /// Whether a caller's `traceparent` decides over trace and sampling. Set it to false where anybody on the internet
-    /// calls directly: otherwise a caller can have every request of his recorded.
+    /// Whether callers are heard: their `traceparent` decides over trace and sampling, their `baggage` is handed on. Set
+    /// it to false where anybody on the internet calls directly: otherwise a caller can have every request of his
+    /// recorded.
     #[setting(default = "true")]
     pub trust_callers: bool,
     /// Longest time the process waits at its end for the last spans to be sent. It never waits past the shutdown

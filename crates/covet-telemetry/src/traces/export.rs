@@ -150,6 +150,15 @@ struct Sending<E> {
     health: Health,
 }
 
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    /// There was none.
+    Nothing,
+    All,
+    Lost,
+}
+
 impl<E: SpanExporter> Sending<E> {
     async fn work(mut self, tracer: &Tracer, mut stopped: oneshot::Receiver<Stop>) {
         let done = loop {
@@ -166,17 +175,20 @@ impl<E: SpanExporter> Sending<E> {
                 self.send().await;
             }
         };
-        while self.send().await {}
+        // At the end there is no time to wait for a receiver that is not well.
+        while self.send().await == Sent::All {}
+        let left = self.waiting.drop_all();
+        self.waiting.shared.lost(Loss::Closed, left);
         if let Some(done) = done {
             let _ = done.send(());
         }
     }
 
-    /// Sends the next batch. False if there is nothing to send.
-    async fn send(&mut self) -> bool {
+    /// Sends the next batch.
+    async fn send(&mut self) -> Sent {
         let batch = self.waiting.batch();
         if batch.is_empty() {
-            return false;
+            return Sent::Nothing;
         }
         let count = batch.len() as u64;
         let spans = batch.into_iter().map(convert::span_data).collect();
@@ -190,13 +202,14 @@ impl<E: SpanExporter> Sending<E> {
             None => {
                 self.waiting.shared.exported(count);
                 self.health.sent();
+                Sent::All
             }
             Some(error) => {
                 self.waiting.shared.lost(Loss::SendFailed, count);
                 self.health.failed(&error, self.waiting.shared.dropped());
+                Sent::Lost
             }
         }
-        true
     }
 }
 

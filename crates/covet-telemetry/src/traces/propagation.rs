@@ -122,8 +122,8 @@ impl Traces {
     }
 
     fn join_by(&self, headers: &HeaderMap) -> Option<RequestTrace> {
-        let listens = self.propagation.trace_context && self.trust_callers;
-        let caller = match listens {
+        let heard = |what: bool| what && self.trust_callers;
+        let caller = match heard(self.propagation.trace_context) {
             true => headers.get(TRACEPARENT).and_then(|header| TraceContext::parse(header.as_bytes())),
             false => None,
         };
@@ -133,7 +133,7 @@ impl Traces {
             None => caller?,
         };
         let tracestate = caller.and_then(|_| joined(headers, &TRACESTATE));
-        let baggage = self.propagation.baggage.then(|| joined(headers, &BAGGAGE)).flatten();
+        let baggage = heard(self.propagation.baggage).then(|| joined(headers, &BAGGAGE)).flatten();
         let tracer = self.tracer.as_ref().filter(|_| context.sampled);
         let extra = (tracer.is_some() || tracestate.is_some() || baggage.is_some())
             .then(|| Box::new(Extra { tracer: tracer.cloned(), attributes: Mutex::default(), tracestate, baggage }));

@@ -96,6 +96,11 @@ impl Waiting {
         self.spans.try_iter().take(self.batch_size).map(|span| *span).collect()
     }
 
+    /// Throws away what waits, and says how much that was.
+    pub(super) fn drop_all(&self) -> u64 {
+        self.spans.try_iter().count() as u64
+    }
+
     /// True if there is a whole batch.
     pub(super) fn has_batch(&self) -> bool {
         self.spans.len() >= self.batch_size

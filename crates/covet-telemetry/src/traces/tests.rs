@@ -182,8 +182,13 @@ fn a_callers_trace_goes_on_with_his_decision() {
 fn callers_are_not_heard_where_they_are_not_trusted() {
     let process =
         Process::with(&[("OTEL_TRACES_SAMPLER", "parentbased_always_off"), ("COVET_TRACES__TRUST_CALLERS", "no")]);
-    let caller = headers(&[("traceparent", CALLER), ("tracestate", "a=1")]);
-    let trace = process.request(&caller, || current().unwrap());
+    let caller = headers(&[("traceparent", CALLER), ("tracestate", "a=1"), ("baggage", "user=7")]);
+    let trace = process.request(&caller, || {
+        let mut sent = HeaderMap::new();
+        process.traces.hand_on(None, &mut sent);
+        assert_eq!(sent.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["traceparent"]);
+        current().unwrap()
+    });
     assert_ne!(trace.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(process.tree(), []);
 }

@@ -211,6 +211,19 @@ async fn at_the_end_everything_that_waits_is_sent() {
     assert!(process.export.shutdown(Duration::ZERO).await, "a second time there is nothing to do");
 }
 
+#[tokio::test]
+async fn at_the_end_a_receiver_that_is_gone_is_asked_once() {
+    let mut receiver = OtlpReceiver::start().await.unwrap();
+    receiver.stop();
+    let settings = [ALWAYS, ("OTEL_BSP_SCHEDULE_DELAY", "600000"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1000")];
+    let process = Process::sending_to(&receiver.endpoint(), &settings);
+    (0..999).for_each(|_| process.record("GET /"));
+    (0..1_000).for_each(|_| process.record("GET /"));
+    assert!(process.export.shutdown(LONG).await);
+    let lost = [SEND_FAILED, "trace_spans_dropped_total{reason=\"closed\"}"].map(|sample| process.count(sample));
+    assert_eq!(lost.iter().sum::<f64>(), 1_999.0);
+}
+
 #[test]
 fn without_an_endpoint_there_are_no_traces() {
     let service = Service { name: "shop", version: "1.2.3", environment: Environment::Staging };

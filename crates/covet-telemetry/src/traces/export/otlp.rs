@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
@@ -133,6 +134,9 @@ fn client(target: &Target, limit: Duration, authorities: Option<&[u8]>) -> Resul
     Ok(client)
 }
 
+/// Longest answer that is read.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
 /// Sends, and keeps what went wrong: OpenTelemetry's exporter says "network error" of everything.
 #[derive(Debug)]
 struct Client {
@@ -143,12 +147,18 @@ struct Client {
 impl Client {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         self.last_error.set(None);
-        let response = self.http.execute(request.try_into()?).await?;
-        let mut answer = Response::new(Bytes::new());
+        let mut response = self.http.execute(request.try_into()?).await?;
+        let mut body = BytesMut::new();
+        // A short answer is read to its end, so that the connection can be used again.
+        while let Some(chunk) = response.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_ANSWER_BYTES {
+                return Err("the answer is too long to be one of OTLP".into());
+            }
+        }
+        let mut answer = Response::new(body.freeze());
         *answer.status_mut() = response.status();
-        *answer.headers_mut() = response.headers().clone();
-        // What it says is of no use to us, but a connection can be used again when it was read.
-        *answer.body_mut() = response.bytes().await?;
+        *answer.headers_mut() = std::mem::take(response.headers_mut());
         Ok(answer)
     }
 }
