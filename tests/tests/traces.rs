@@ -234,6 +234,24 @@ async fn a_receiver_in_trouble_slows_no_request_and_does_not_hold_up_the_end() -
 }
 
 #[tokio::test]
+async fn sending_spans_makes_no_spans() -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let service = service(&receiver, "a")?
+        // The libraries that speak gRPC make spans of this level.
+        .env("COVET_TRACES__SPANS", "trace")
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        .start()
+        .await?;
+    for number in 1..=5 {
+        get(&service, "/hello", &[]).await?;
+        receiver.wait_for(number, SOON, |span| span.name == "GET /hello").await?;
+    }
+    let names: BTreeSet<_> = receiver.spans().into_iter().map(|span| span.name).collect();
+    assert_eq!(names, BTreeSet::from(["GET /hello".to_owned()]));
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_last_spans_are_sent_before_the_end() -> Result<()> {
     let receiver = OtlpReceiver::start().await?;
     let mut service = service(&receiver, "a")?.env("OTEL_BSP_SCHEDULE_DELAY", "600000").start().await?;

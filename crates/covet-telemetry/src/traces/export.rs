@@ -168,10 +168,10 @@ impl<E: SpanExporter> Sending<E> {
                 () = tokio::time::sleep(self.schedule.delay) => true,
             };
             tracer.set_time();
-            while self.waiting.has_batch() {
+            while self.waiting.has_batch() && !self.waiting.shared.is_closed() {
                 self.send().await;
             }
-            if due {
+            if due && !self.waiting.shared.is_closed() {
                 self.send().await;
             }
         };

@@ -71,7 +71,7 @@ pub(super) fn queue(capacity: usize, batch_size: usize) -> (Arc<Queue>, Waiting)
 
 impl Sink for Queue {
     fn take(&self, span: Box<Span>) {
-        if self.shared.closed.load(Relaxed) {
+        if self.shared.is_closed() {
             return self.shared.lost(Loss::Closed, 1);
         }
         match self.spans.try_send(span) {
@@ -108,6 +108,11 @@ impl Waiting {
 }
 
 impl Shared {
+    /// True when no more spans are taken: it is the end.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
     pub(super) fn exported(&self, spans: u64) {
         self.exported.fetch_add(spans, Relaxed);
     }

@@ -212,16 +212,16 @@ async fn at_the_end_everything_that_waits_is_sent() {
 }
 
 #[tokio::test]
-async fn at_the_end_a_receiver_that_is_gone_is_asked_once() {
+async fn at_the_end_nobody_waits_for_each_batch_of_a_receiver_that_is_gone() {
     let mut receiver = OtlpReceiver::start().await.unwrap();
     receiver.stop();
-    let settings = [ALWAYS, ("OTEL_BSP_SCHEDULE_DELAY", "600000"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1000")];
+    let settings = [ALWAYS, ("OTEL_BSP_SCHEDULE_DELAY", "600000"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100")];
     let process = Process::sending_to(&receiver.endpoint(), &settings);
-    (0..999).for_each(|_| process.record("GET /"));
-    (0..1_000).for_each(|_| process.record("GET /"));
+    (0..2_000).for_each(|_| process.record("GET /"));
     assert!(process.export.shutdown(LONG).await);
-    let lost = [SEND_FAILED, "trace_spans_dropped_total{reason=\"closed\"}"].map(|sample| process.count(sample));
-    assert_eq!(lost.iter().sum::<f64>(), 1_999.0);
+    let [failed, closed] = [SEND_FAILED, "trace_spans_dropped_total{reason=\"closed\"}"].map(|of| process.count(of));
+    // One that was under way, and one at the end.
+    assert!(failed <= 300.0 && failed + closed == 2_000.0, "{failed} {closed}");
 }
 
 #[test]
