@@ -234,6 +234,18 @@ async fn a_receiver_in_trouble_slows_no_request_and_does_not_hold_up_the_end() -
 }
 
 #[tokio::test]
+async fn spans_say_no_more_of_a_client_than_the_logs() -> Result<()> {
+    for (policy, address) in [("full", "127.0.0.1"), ("truncated", "127.0.0.0"), ("off", "")] {
+        let receiver = OtlpReceiver::start().await?;
+        let service = service(&receiver, "a")?.env("COVET_LOG__IP_ADDRESS", policy).start().await?;
+        get(&service, "/hello", &[]).await?;
+        let spans = receiver.wait_for(1, SOON, |_| true).await?;
+        assert_eq!(named(&spans, "GET /hello")?.attribute("client.address"), address, "{policy}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn sending_spans_makes_no_spans() -> Result<()> {
     let receiver = OtlpReceiver::start().await?;
     let service = service(&receiver, "a")?

@@ -98,7 +98,8 @@ impl Telemetry {
         let directory = metrics.processes_dir.as_deref();
         let membership =
             directory.map(|directory| processes::join(&telemetry.registry, directory, clock)).transpose()?;
-        Ok(Self { membership, traces: Traces::new(traces, tracer), export, ..telemetry })
+        let traces = Traces::new(traces, tracer).with_personal(telemetry.logging.personal());
+        Ok(Self { membership, traces, export, ..telemetry })
     }
 
     /// The same for single threads, into memory: a test starts as many as it likes. Those threads call
@@ -119,7 +120,8 @@ impl Telemetry {
         let tracer = Tracer::new(traces, clock, spans.sink());
         let local = Local::new(&logging, &registry, Some((tracer.clone(), traces.spans.clone())));
         let telemetry = Self::with_collectors(service, registry, logging, clock);
-        Ok((Self { traces: Traces::new(traces, Some(tracer)), ..telemetry }, local, Captured { lines, spans }))
+        let traces = Traces::new(traces, Some(tracer)).with_personal(telemetry.logging.personal());
+        Ok((Self { traces, ..telemetry }, local, Captured { lines, spans }))
     }
 
     fn with_collectors(service: Service<'_>, registry: Registry, logging: Logging, clock: &Clock) -> Self {

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use covet_telemetry::logging::access;
-use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::ServeParts;
@@ -94,12 +93,25 @@ impl Worker {
                 accepted = listener.accept() => self.accepted(accepted).await,
             }
         }
-        // Connections that the kernel has already established would be reset when the socket closes.
-        while let Some(Ok((stream, address))) = listener.accept().now_or_never() {
-            self.serve(stream, address);
-        }
-        drop(listener);
+        self.accept_what_waits(listener);
         self.drain().await;
+    }
+
+    /// Closes the socket. Connections that the kernel has established by then would be reset, so they are accepted first:
+    /// by asking the kernel, as the runtime hears of them only later.
+    fn accept_what_waits(&mut self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        loop {
+            let accepted = listener.accept().and_then(|(stream, address)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, address))
+            });
+            match accepted {
+                Ok((stream, address)) => self.serve(stream, address),
+                Err(error) if is_the_clients_doing(&error) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// Lets what is in flight finish, until the deadline.

@@ -1,7 +1,7 @@
 //! How much a line tells of a person: the client's address and the user's id.
 //!
-//! The setting decides once for every line: events, access lines, the security and audit streams. Pseudonyms are keyed
-//! (HMAC-SHA256), because an unkeyed hash of an IPv4 address is found by trying all of them.
+//! The setting decides once for every line (events, access lines, the security and audit streams) and for the address in
+//! spans. Pseudonyms are keyed (HMAC-SHA256), because an unkeyed hash of an IPv4 address is found by trying all of them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ const HASH_BYTES: usize = 8;
 
 /// The policy in effect.
 #[derive(Debug)]
-pub(super) struct Personal {
+pub(crate) struct Personal {
     address: AddressPolicy,
     user: UserPolicy,
     key: SecretString,
@@ -41,7 +41,7 @@ impl Personal {
     }
 
     /// The address as it may be written; `None` when it may not.
-    pub(super) fn address(&self, address: IpAddr) -> Option<String> {
+    pub(crate) fn address(&self, address: IpAddr) -> Option<String> {
         match self.address {
             AddressPolicy::Full => Some(address.to_string()),
             AddressPolicy::Truncated => Some(truncated(address).to_string()),

@@ -6,15 +6,15 @@ use super::personal::Personal;
 use super::redact::Redaction;
 use crate::settings::LogSettings;
 
-/// Decides over every value on its way to a line.
+/// Decides over every value on its way to a line. Traces share it.
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) redaction: Arc<Redaction>,
-    pub(super) personal: Personal,
+    pub(super) personal: Arc<Personal>,
 }
 
 impl Policy {
     pub(super) fn new(settings: &LogSettings) -> Self {
-        Self { redaction: Arc::new(Redaction::new(&settings.redact)), personal: Personal::new(settings) }
+        Self { redaction: Arc::new(Redaction::new(&settings.redact)), personal: Arc::new(Personal::new(settings)) }
     }
 }

@@ -20,6 +20,7 @@ use super::file::{LogFile, Rotation};
 use super::human::{Palette, without_colours};
 use super::layer::{LineFormat, LogLayer, Look, Shared};
 use super::levels::{CurrentLevels, Levels};
+use super::personal::Personal;
 use super::policy::Policy;
 use super::stdout::Stdout;
 use super::writer::{self, NotWritten, Sink, Sinks, TellOfGap, Writer};
@@ -140,6 +141,11 @@ impl Logging {
         let levels = LogLevels { current, access };
         levels.tell_others(&settings.level);
         Ok(Self { shared, levels })
+    }
+
+    /// How much is told of a person.
+    pub(crate) fn personal(&self) -> Arc<Personal> {
+        Arc::clone(&self.shared.format.policy.personal)
     }
 
     /// What takes events, and spans of these levels if they are recorded.

@@ -4,7 +4,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -13,6 +14,7 @@ use super::context::{SpanId, TraceContext};
 use super::here;
 use super::span::{Attributes, Kind, Value};
 use super::tracer::{OpenSpan, Place, Tracer};
+use crate::logging::Personal;
 use crate::request::{self, RequestScope};
 use crate::settings::{Propagation, TraceSettings};
 
@@ -29,6 +31,8 @@ pub struct Traces {
     tracer: Option<Tracer>,
     propagation: Propagation,
     trust_callers: bool,
+    /// How much spans tell of a person; everything without it.
+    personal: Option<Arc<Personal>>,
 }
 
 /// A request's part in a trace.
@@ -95,13 +99,28 @@ impl Traces {
     /// What the settings say. `tracer` is there when traces are on.
     #[must_use]
     pub fn new(settings: &TraceSettings, tracer: Option<Tracer>) -> Self {
-        Self { tracer, propagation: settings.propagation(), trust_callers: settings.trust_callers }
+        Self { tracer, propagation: settings.propagation(), trust_callers: settings.trust_callers, personal: None }
+    }
+
+    /// The same, saying no more of a client than the logs do.
+    pub(crate) fn with_personal(self, personal: Arc<Personal>) -> Self {
+        Self { personal: Some(personal), ..self }
     }
 
     /// Records nothing and hands nothing on.
     #[must_use]
     pub fn off() -> Self {
-        Self { tracer: None, propagation: Propagation { trace_context: false, baggage: false }, trust_callers: false }
+        let propagation = Propagation { trace_context: false, baggage: false };
+        Self { tracer: None, propagation, trust_callers: false, personal: None }
+    }
+
+    /// A client's address as the personal-data policy of the logs lets it be written; `None` when it does not.
+    #[must_use]
+    pub fn client_address(&self, address: IpAddr) -> Option<String> {
+        match &self.personal {
+            Some(personal) => personal.address(address),
+            None => Some(address.to_string()),
+        }
     }
 
     /// True if requests may be recorded.

@@ -64,7 +64,9 @@ impl Exchange {
         }
         attributes.set("url.path", self.path().to_owned());
         attributes.set("url.scheme", if self.https { "https" } else { "http" });
-        attributes.set("client.address", self.scope.client().to_string());
+        if let Some(address) = self.pipeline.traces.client_address(self.scope.client()) {
+            attributes.set("client.address", address);
+        }
         attributes.set("network.protocol.version", version(self.version));
         if let Some(user_agent) = self.user_agent.as_ref().and_then(|value| value.to_str().ok()) {
             attributes.set("user_agent.original", user_agent.to_owned());
