@@ -220,6 +220,11 @@ impl Drop for OpenSpan {
     }
 }
 
+/// Of so many readings of both clocks the best is taken: a thread may be held up between the two.
+const READINGS: usize = 3;
+/// Differences up to this come from reading the clocks one after the other.
+const READING_ERROR_NANOS: u64 = 100_000;
+
 /// The time of day of a reading of the monotonic clock, so that spans of a process stand in their true order.
 struct Time {
     origin: Instant,
@@ -234,10 +239,21 @@ impl Time {
         time
     }
 
+    /// Moves the origin if the time of day was set. Otherwise it stays: spans of a trace do not overlap by an error of
+    /// reading.
     fn set(&self, clock: &Clock) {
+        let Some((_, origin)) = (0..READINGS).map(|_| self.read(clock)).min() else { return };
+        if self.origin_unix_nanos.load(Relaxed).abs_diff(origin) > READING_ERROR_NANOS {
+            self.origin_unix_nanos.store(origin, Relaxed);
+        }
+    }
+
+    /// The time of day at the origin, and how far off it may be, first.
+    fn read(&self, clock: &Clock) -> (u64, u64) {
+        let before = self.since_origin(clock.monotonic());
         let now = u64::try_from(clock.now().as_nanosecond()).unwrap_or(0);
-        let passed = self.since_origin(clock.monotonic());
-        self.origin_unix_nanos.store(now.saturating_sub(passed), Relaxed);
+        let after = self.since_origin(clock.monotonic());
+        (after - before, now.saturating_sub(before))
     }
 
     fn since_origin(&self, at: Instant) -> u64 {
@@ -310,6 +326,9 @@ mod tests {
         time.origin_unix_nanos.store(0, Relaxed);
         time.set(&clock);
         assert_eq!(time.unix_nanos(clock.monotonic()), start + 1_500);
+        time.origin_unix_nanos.store(start + READING_ERROR_NANOS, Relaxed);
+        time.set(&clock);
+        assert_eq!(time.unix_nanos(clock.monotonic()), start + READING_ERROR_NANOS + 1_500, "nobody set the time of day");
     }
 
     #[test]
