@@ -1,4 +1,4 @@
-//! Calls from pages of other origins: tower-http's layer, entered only for requests that carry `Origin`.
+//! Calls from pages of other origins: what tower-http's layer says, which is asked once for each origin.
 
 use axum::extract::Request;
 use axum::response::Response;
@@ -27,11 +27,31 @@ pub enum InvalidCors {
     CredentialsForAll,
 }
 
-#[derive(Clone)]
+/// Which origin has the right to nothing that is allowed to listed ones: browsers send it for pages without an origin.
+const NOBODY: HeaderValue = HeaderValue::from_static("null");
+
 pub(super) struct Cors {
     layer: CorsLayer,
+    listed: Vec<(HeaderValue, Headers)>,
+    others: Headers,
     /// Whether an answer is another for another origin.
     by_origin: bool,
+}
+
+type Headers = Vec<(HeaderName, HeaderValue)>;
+
+/// A worker's own copy: its values share no counter of references with those of other workers.
+impl Clone for Cors {
+    fn clone(&self) -> Self {
+        let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        let headers = |of: &Headers| of.iter().map(|(name, value)| (name.clone(), copy(value))).collect();
+        Self {
+            layer: self.layer.clone(),
+            listed: self.listed.iter().map(|(origin, of)| (origin.clone(), headers(of))).collect(),
+            others: headers(&self.others),
+            by_origin: self.by_origin,
+        }
+    }
 }
 
 impl Cors {
@@ -41,23 +61,19 @@ impl Cors {
             return Ok(None);
         }
         let for_all = settings.allowed_origins.iter().any(|origin| origin == "*");
-        let origins = if for_all {
-            if settings.credentials {
-                return Err(InvalidCors::CredentialsForAll);
-            }
-            AllowOrigin::any()
+        if for_all && settings.credentials {
+            return Err(InvalidCors::CredentialsForAll);
+        }
+        let listed: Vec<HeaderValue> = if for_all {
+            Vec::new()
         } else {
-            AllowOrigin::list(parse(
-                &settings.allowed_origins,
-                "ALLOWED_ORIGINS",
-                "an origin such as https://app.example",
-                |origin| {
-                    let is_origin =
-                        origin.split_once("://").is_some_and(|(_, rest)| !rest.is_empty() && !rest.contains('/'));
-                    is_origin.then(|| HeaderValue::from_str(origin).ok()).flatten()
-                },
-            )?)
+            parse(&settings.allowed_origins, "ALLOWED_ORIGINS", "an origin such as https://app.example", |origin| {
+                let is_origin =
+                    origin.split_once("://").is_some_and(|(_, rest)| !rest.is_empty() && !rest.contains('/'));
+                is_origin.then(|| HeaderValue::from_str(origin).ok()).flatten()
+            })?
         };
+        let origins = if for_all { AllowOrigin::any() } else { AllowOrigin::list(listed.clone()) };
         let methods: Vec<Method> =
             parse(&settings.allowed_methods, "ALLOWED_METHODS", "an HTTP method", |text| text.parse().ok())?;
         let header = |text: &str| text.parse::<HeaderName>().ok();
@@ -70,7 +86,15 @@ impl Cors {
             .expose_headers(exposed)
             .allow_credentials(settings.credentials)
             .max_age(settings.max_age);
-        Ok(Some(Self { layer, by_origin: !for_all }))
+        let headers_for = |origin: HeaderValue| {
+            let mut request = Request::new(());
+            request.headers_mut().insert(header::ORIGIN, origin);
+            let answer = ask(&layer, request);
+            answer.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        let listed = listed.into_iter().map(|origin| (origin.clone(), headers_for(origin))).collect();
+        let others = headers_for(NOBODY);
+        Ok(Some(Self { layer, listed, others, by_origin: !for_all }))
     }
 
     /// The answer to a preflight; `None` when the request is none.
@@ -85,14 +109,18 @@ impl Cors {
         let mut bare = Request::new(());
         *bare.method_mut() = Method::OPTIONS;
         *bare.headers_mut() = headers.clone();
-        Some(self.answer(bare, Response::default()))
+        Some(ask(&self.layer, bare))
     }
 
     /// Adds the headers that let the page of `origin` read the response.
-    pub(super) fn allow(&self, origin: HeaderValue, response: Response) -> Response {
-        let mut bare = Request::new(());
-        bare.headers_mut().insert(header::ORIGIN, origin);
-        self.answer(bare, response)
+    pub(super) fn allow(&self, origin: &HeaderValue, headers: &mut HeaderMap) {
+        let listed = self.listed.iter().find(|(listed, _)| listed == origin);
+        for (name, value) in listed.map_or(&self.others, |(_, of)| of) {
+            match name == header::VARY {
+                true => drop(headers.append(name, value.clone())),
+                false => drop(headers.insert(name, value.clone())),
+            }
+        }
     }
 
     /// Tells caches that the answer would be another for the page of an allowed origin. Also, and above all, on an answer to
@@ -102,18 +130,16 @@ impl Cors {
             headers.append(header::VARY, HeaderValue::from_static("origin"));
         }
     }
+}
 
-    fn answer(&self, request: Request<()>, response: Response) -> Response {
-        let mut response = Some(response);
-        let inner = service_fn(move |_: Request<()>| {
-            std::future::ready(Ok::<_, std::convert::Infallible>(response.take().unwrap_or_default()))
-        });
-        match self.layer.layer(inner).call(request).now_or_never() {
-            Some(Ok(response)) => response,
-            Some(Err(never)) => match never {},
-            // The inner answer is ready, so the layer's is.
-            None => Response::default(),
-        }
+/// The layer's answer to a request, around an empty one.
+fn ask(layer: &CorsLayer, request: Request<()>) -> Response {
+    let inner = service_fn(|_: Request<()>| std::future::ready(Ok::<_, std::convert::Infallible>(Response::default())));
+    match layer.layer(inner).call(request).now_or_never() {
+        Some(Ok(response)) => response,
+        Some(Err(never)) => match never {},
+        // The inner answer is ready, so the layer's is.
+        None => Response::default(),
     }
 }
 
@@ -159,8 +185,18 @@ mod tests {
         assert_eq!(allowed.headers()["access-control-allow-credentials"], "true");
         let denied = cors.preflight(&preflight("https://evil.example")).unwrap();
         assert!(!denied.headers().contains_key("access-control-allow-origin"));
-        let response = cors.allow(HeaderValue::from_static("https://app.example"), Response::default());
-        assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
+        let answered = |origin| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::VARY, HeaderValue::from_static("accept"));
+            cors.clone().allow(&HeaderValue::from_static(origin), &mut headers);
+            let vary: Vec<_> = headers.get_all(header::VARY).iter().map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(vary[0], "accept");
+            assert!(vary[1].starts_with("origin"), "{vary:?}");
+            headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(answered("https://app.example").as_deref(), Some("https://app.example"));
+        assert_eq!(answered("https://evil.example"), None);
+        assert_eq!(answered("null"), None);
     }
 
     #[test]

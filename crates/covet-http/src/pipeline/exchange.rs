@@ -210,7 +210,7 @@ impl Negotiation {
             response = compression::compress(accept_encoding, response);
         }
         if let (Some(origin), Some(cors)) = (self.origin, &pipeline.cors) {
-            response = cors.allow(origin, response);
+            cors.allow(&origin, response.headers_mut());
         }
         response
     }

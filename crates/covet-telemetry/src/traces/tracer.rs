@@ -328,7 +328,11 @@ mod tests {
         assert_eq!(time.unix_nanos(clock.monotonic()), start + 1_500);
         time.origin_unix_nanos.store(start + READING_ERROR_NANOS, Relaxed);
         time.set(&clock);
-        assert_eq!(time.unix_nanos(clock.monotonic()), start + READING_ERROR_NANOS + 1_500, "nobody set the time of day");
+        assert_eq!(
+            time.unix_nanos(clock.monotonic()),
+            start + READING_ERROR_NANOS + 1_500,
+            "nobody set the time of day"
+        );
     }
 
     #[test]
