@@ -104,6 +104,8 @@ impl Pipeline {
     /// When an origin, method or header of the CORS settings is not one.
     pub fn new(parts: PipelineParts<'_>) -> Result<Self, InvalidCors> {
         let http = parts.http;
+        let cors = cors::Cors::new(parts.cors)?;
+        let vary = cors.as_ref().and_then(cors::Cors::vary);
         Ok(Self {
             wall_clock: WallClock::new(&parts.clock),
             clock: parts.clock,
@@ -115,8 +117,8 @@ impl Pipeline {
             metrics: parts.metrics,
             router: parts.routes.router,
             direct: parts.routes.direct,
-            security_headers: security_headers::SecurityHeaders::new(parts.security_headers.preset),
-            cors: cors::Cors::new(parts.cors)?,
+            security_headers: security_headers::SecurityHeaders::new(parts.security_headers.preset, vary),
+            cors,
             compression: http.compression,
             request_timeout: http.request_timeout,
             body_limit: http.body_limit.as_usize(),

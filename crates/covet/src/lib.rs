@@ -29,6 +29,8 @@
 //! `App::run` is also the service's command line: `serve`, `worker`, `migrate`, `routes`, `config`, `metrics`,
 //! `openapi`, `healthcheck`.
 
+#[cfg(feature = "jemalloc")]
+mod allocator;
 mod app;
 mod banner;
 mod command;
@@ -126,7 +128,3 @@ pub mod prelude {
     pub use crate::routing::{any, delete, get, patch, post, put};
     pub use crate::{App, Context, Db, Error, Json, Path, Query, Router, migrations, routes};
 }
-
-#[cfg(feature = "jemalloc")]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

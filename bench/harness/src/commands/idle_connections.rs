@@ -26,6 +26,9 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 const WARM_UP_REQUESTS: usize = 1000;
 /// Connections per local address: far below the 28 000 ports one has.
 const PER_SOURCE: usize = 2000;
+/// A server may do something about connections that have been idle for a while, and its allocator gives back by and by.
+const IDLE_BEFORE_READING: Duration = Duration::from_secs(25);
+const SETTLING: Duration = Duration::from_secs(10);
 /// After closing, ordinary traffic for so long: jemalloc gives memory back by and by, ten seconds after it was freed, and
 /// only in threads that allocate.
 const RELEASE: Duration = Duration::from_secs(20);
@@ -83,6 +86,8 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     let resident_bytes_before = settled_bytes(&server, interrupt)?;
 
     let connections = open_all(options, &server, interrupt)?;
+    terminal::progress("open; reading memory when they have been idle for a while");
+    interrupt.sleep(IDLE_BEFORE_READING)?;
     let resident_bytes_with = settled_bytes(&server, interrupt)?;
     let mut open = 0;
     for connection in &connections {
@@ -156,9 +161,9 @@ fn ask(connection: &mut Connection, path: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resident memory once it has stopped moving, or after ten seconds.
+/// Resident memory once it has stopped moving, or at the end of [`SETTLING`].
 fn settled_bytes(server: &Server, interrupt: &Interrupt) -> anyhow::Result<u64> {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + SETTLING;
     let mut last = resident_bytes(server.pid())?;
     loop {
         interrupt.sleep(Duration::from_secs(1))?;

@@ -101,13 +101,7 @@ impl Exchange {
         if status.is_server_error() {
             self.count_exception(&response);
         }
-        let negotiation = self.negotiation.take();
-        if let Some(cors) = &self.pipeline.cors
-            && negotiation.as_ref().is_none_or(|negotiation| negotiation.origin.is_none())
-        {
-            cors.vary(response.headers_mut());
-        }
-        if let Some(negotiation) = negotiation {
+        if let Some(negotiation) = self.negotiation.take() {
             response = negotiation.apply(&self.pipeline, response);
         }
         let headers = response.headers_mut();

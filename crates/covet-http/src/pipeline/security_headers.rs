@@ -1,10 +1,11 @@
-//! Headers that go out on every response, errors included: the request's id, and what tells browsers what not to do.
+//! Headers that go out on every response, errors included: the request's id, what tells browsers what not to do, and what
+//! answers vary by.
 //!
 //! They are copied from a prepared map, which is cheaper than putting in one after the other. The map has a place for the
 //! id and one for the handler's `Content-Type`, which nearly every response has.
 
 use http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS, X_XSS_PROTECTION,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -59,7 +60,8 @@ pub(super) struct SecurityHeaders {
 }
 
 impl SecurityHeaders {
-    pub(super) fn new(preset: settings::SecurityHeaders) -> Self {
+    /// `vary`: what all answers vary by.
+    pub(super) fn new(preset: settings::SecurityHeaders, vary: Option<HeaderValue>) -> Self {
         let preset = match preset {
             settings::SecurityHeaders::Documented => &DOCUMENTED[..],
             settings::SecurityHeaders::Strict => &STRICT,
@@ -69,6 +71,7 @@ impl SecurityHeaders {
         http.insert(X_REQUEST_ID, UNFILLED);
         http.insert(CONTENT_TYPE, UNFILLED);
         http.extend(preset.iter().cloned());
+        http.extend(vary.map(|value| (VARY, value)));
         let mut https = http.clone();
         if !preset.is_empty() {
             https.insert(STRICT_TRANSPORT_SECURITY, HSTS);
@@ -90,6 +93,10 @@ impl SecurityHeaders {
                     name_before = Some(name);
                 }
                 (Some(name), _) if name == X_REQUEST_ID => name_before = None,
+                (Some(name), _) if name == VARY => {
+                    headers.append(name.clone(), value);
+                    name_before = Some(name);
+                }
                 (Some(name), _) => {
                     headers.insert(name.clone(), value);
                     name_before = Some(name);
@@ -122,7 +129,7 @@ mod tests {
     fn a_handlers_own_header_stays() {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
-        SecurityHeaders::new(settings::SecurityHeaders::Documented).add(&mut headers, b"id-1", false);
+        SecurityHeaders::new(settings::SecurityHeaders::Documented, None).add(&mut headers, b"id-1", false);
         assert_eq!(headers["content-security-policy"], "default-src 'none'");
         assert_eq!(headers["x-frame-options"], "SAMEORIGIN");
         assert!(!headers.contains_key("strict-transport-security"));
@@ -135,19 +142,28 @@ mod tests {
         headers.append("set-cookie", HeaderValue::from_static("a=1"));
         headers.append("set-cookie", HeaderValue::from_static("b=2"));
         headers.append("vary", HeaderValue::from_static("origin"));
-        SecurityHeaders::new(settings::SecurityHeaders::Documented).add(&mut headers, b"id-1", false);
+        SecurityHeaders::new(settings::SecurityHeaders::Documented, None).add(&mut headers, b"id-1", false);
         assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
         assert_eq!(headers["vary"], "origin");
         assert_eq!(headers["x-content-type-options"], "nosniff");
     }
 
     #[test]
+    fn a_handlers_vary_is_added_to_the_one_of_all_answers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("vary", HeaderValue::from_static("accept"));
+        let vary = Some(HeaderValue::from_static("origin"));
+        SecurityHeaders::new(settings::SecurityHeaders::Off, vary).add(&mut headers, b"id-1", false);
+        assert_eq!(headers.get_all("vary").iter().collect::<Vec<_>>(), ["origin", "accept"]);
+    }
+
+    #[test]
     fn hsts_goes_out_over_https_only_and_off_means_off() {
         let mut headers = HeaderMap::new();
-        SecurityHeaders::new(settings::SecurityHeaders::Strict).add(&mut headers, b"id-1", true);
+        SecurityHeaders::new(settings::SecurityHeaders::Strict, None).add(&mut headers, b"id-1", true);
         assert_eq!(headers["strict-transport-security"], "max-age=31536000; includeSubDomains; preload");
         let mut none = HeaderMap::new();
-        SecurityHeaders::new(settings::SecurityHeaders::Off).add(&mut none, b"id-1", true);
+        SecurityHeaders::new(settings::SecurityHeaders::Off, None).add(&mut none, b"id-1", true);
         assert_eq!(none.len(), 1);
         assert_eq!(none["x-request-id"], "id-1");
     }
@@ -158,7 +174,7 @@ mod tests {
         headers.insert("x-request-id", HeaderValue::from_static("the handler's"));
         headers.insert("content-type", HeaderValue::from_static("text/plain"));
         headers.append("content-type", HeaderValue::from_static("text/html"));
-        SecurityHeaders::new(settings::SecurityHeaders::Documented).add(&mut headers, b"id-1", false);
+        SecurityHeaders::new(settings::SecurityHeaders::Documented, None).add(&mut headers, b"id-1", false);
         assert_eq!(headers.get_all("x-request-id").iter().collect::<Vec<_>>(), ["id-1"]);
         assert_eq!(headers.get_all("content-type").iter().collect::<Vec<_>>(), ["text/plain", "text/html"]);
     }

@@ -98,7 +98,7 @@ pub(crate) async fn metrics_only(
     let metrics = context.metrics();
     covet_telemetry::declare_all(metrics);
     #[cfg(feature = "jemalloc")]
-    metrics.declare_all(crate::instruments::ALLOCATOR);
+    metrics.declare_all(crate::allocator::ALLOCATOR);
     Client::declare_metrics(metrics);
     drop(HttpMetrics::new(metrics));
     // What the service declares by itself it declares with its routes.

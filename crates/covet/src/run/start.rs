@@ -24,8 +24,6 @@ use covet_telemetry::{Service, Telemetry};
 
 use crate::App;
 use crate::context::{Context, Inner};
-#[cfg(feature = "jemalloc")]
-use crate::instruments::AllocatorCollector;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +125,10 @@ pub(crate) async fn connect(
     runtimes.add("main", tokio::runtime::Handle::current());
     telemetry.registry.register(Arc::clone(&runtimes) as Arc<dyn Collector>);
     #[cfg(feature = "jemalloc")]
-    telemetry.registry.register(Arc::new(AllocatorCollector::new(&telemetry.registry)));
+    {
+        crate::allocator::give_back_in_background();
+        telemetry.registry.register(Arc::new(crate::allocator::AllocatorCollector::new(&telemetry.registry)));
+    }
     let db =
         if app.database { Some(Db::connect(loaded.get::<DatabaseSettings>(), clock.clone()).await?) } else { None };
     if let (Some(db), Some(migrations)) = (&db, &app.migrations) {
