@@ -18,16 +18,16 @@
 //! | [`serde_json::Value`], structs, lists | JSON, in a column declared so |
 //! | [`Json<T>`](crate::Json) | JSON, in such a column, in TEXT, or from an expression |
 //!
-//! Not here: where cells come from (`sqlite/statement.rs`). A driver gives a [`Cells`] and [`Columns`].
+//! Here is what both drivers share: rows, names, refusals. Which value goes into which type: `sqlite/column.rs`.
 
 mod bytes;
-mod cell;
-mod column;
-mod json;
+mod columns;
+pub(crate) mod json;
 mod refusal;
 mod row;
 
-pub(crate) use cell::{Cell, Cells, Column, Columns};
+pub(crate) use bytes::Bytes;
+pub(crate) use columns::{Columns, Named};
 pub(crate) use refusal::Refusal;
 pub use refusal::RowMismatch;
-pub(crate) use row::row;
+pub(crate) use row::{Cells, row};

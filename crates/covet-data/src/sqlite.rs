@@ -4,13 +4,15 @@
 //! |---|---|
 //! | how the file is opened and set up | `open.rs` |
 //! | how a statement runs, and its limits | `connection.rs`, `watch.rs` |
-//! | `$1` and values | `bind.rs`; rows: `rows.rs` |
+//! | `$1` and values | `bind.rs`; rows: `rows.rs`, `cell.rs`, `column.rs` |
 //! | error codes | `translate.rs` |
 //! | reads: in place, or on threads | `readers.rs`, `stream.rs` |
 //! | writes and transactions | `writer.rs`, `transaction.rs` |
 //! | waiting, giving up, queueing | `ticket.rs`, `queue.rs` |
 
 mod bind;
+mod cell;
+mod column;
 mod connection;
 mod open;
 mod queue;
@@ -39,7 +41,6 @@ use open::Opener;
 use readers::Readers;
 use writer::Writer;
 
-pub(crate) use rows::Rows;
 pub(crate) use ticket::Pending;
 pub(crate) use transaction::Handle;
 

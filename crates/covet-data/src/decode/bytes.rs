@@ -5,7 +5,7 @@ use serde::forward_to_deserialize_any;
 
 use super::refusal::Refusal;
 
-pub(super) struct Bytes<'a>(pub(super) std::slice::Iter<'a, u8>);
+pub(crate) struct Bytes<'a>(pub(crate) std::slice::Iter<'a, u8>);
 
 impl<'de> SeqAccess<'de> for Bytes<'_> {
     type Error = Refusal;

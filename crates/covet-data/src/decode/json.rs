@@ -7,7 +7,7 @@ use serde_json::de::{Deserializer as Parser, StrRead};
 use super::refusal::Refusal;
 
 /// Parses the whole text by what `ask` asks of the parser.
-pub(super) fn parse<'a, R>(
+pub(crate) fn parse<'a, R>(
     text: &'a str,
     expected: impl Into<Cow<'static, str>>,
     ask: impl FnOnce(&mut Parser<StrRead<'a>>) -> serde_json::Result<R>,

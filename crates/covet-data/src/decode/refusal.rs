@@ -57,7 +57,7 @@ impl Refusal {
     }
 
     /// Says what was expected, if the type itself did not.
-    pub(super) fn expected_if_unknown(mut self, expected: impl FnOnce() -> String) -> Self {
+    pub(crate) fn expected_if_unknown(mut self, expected: impl FnOnce() -> String) -> Self {
         if self.gives_no_reason() {
             self.0.expected = expected().into();
         }

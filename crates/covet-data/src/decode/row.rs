@@ -3,12 +3,27 @@
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
-use super::cell::{Cell, Cells, Columns};
-use super::column::ColumnDeserializer;
+use super::columns::{Columns, Named};
 use super::refusal::{Refusal, RowMismatch};
 
+/// The row a driver stands on, value by value.
+pub(crate) trait Cells {
+    type Column: Named;
+    type Value<'a>: Deserializer<'a, Error = Refusal>
+    where
+        Self: 'a;
+
+    /// A value. To `diagnose` is to note what the Rust type expects, which costs a `String` a value.
+    fn value<'a>(&'a self, index: usize, column: &'a Self::Column, diagnose: bool) -> Result<Self::Value<'a>, Refusal>;
+
+    fn is_null(&self, index: usize) -> Result<bool, Refusal>;
+}
+
 /// Makes a `T` of the row.
-pub(crate) fn row<T: DeserializeOwned, C: Cells>(columns: &Columns, cells: &C) -> Result<T, Box<RowMismatch>> {
+pub(crate) fn row<T: DeserializeOwned, C: Cells>(
+    columns: &Columns<C::Column>,
+    cells: &C,
+) -> Result<T, Box<RowMismatch>> {
     let attempt = |diagnose| T::deserialize(RowDeserializer { columns, cells, diagnose });
     // The second pass finds what the first did not stop to note: what the refusing type had expected.
     attempt(false)
@@ -17,38 +32,43 @@ pub(crate) fn row<T: DeserializeOwned, C: Cells>(columns: &Columns, cells: &C) -
 }
 
 /// A newtype that checks its value (`#[serde(try_from = …)]`) refuses after the column was read.
-fn name_the_only_column(refusal: Refusal, columns: &Columns) -> Refusal {
+fn name_the_only_column<C: Named>(refusal: Refusal, columns: &Columns<C>) -> Refusal {
     match &*columns.list {
-        [column] if refusal.gives_no_reason() => refusal.in_column(&column.name),
+        [column] if refusal.gives_no_reason() => refusal.in_column(column.name()),
         _ => refusal,
     }
 }
 
-struct RowDeserializer<'a, C> {
-    columns: &'a Columns,
+struct RowDeserializer<'a, C: Cells> {
+    columns: &'a Columns<C::Column>,
     cells: &'a C,
     diagnose: bool,
 }
 
-impl<C> Clone for RowDeserializer<'_, C> {
+impl<C: Cells> Clone for RowDeserializer<'_, C> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<C> Copy for RowDeserializer<'_, C> {}
+impl<C: Cells> Copy for RowDeserializer<'_, C> {}
 
 impl<'a, C: Cells> RowDeserializer<'a, C> {
-    fn column(self, index: usize) -> Result<ColumnDeserializer<'a>, Refusal> {
-        let column = &self.columns.list[index];
-        let cell = self.cells.cell(index).map_err(|refusal| refusal.in_column(&column.name))?;
-        Ok(ColumnDeserializer { column, cell, diagnose: self.diagnose })
+    /// Hands a value to `ask`; an error of either names the column.
+    fn value<R>(
+        self,
+        index: usize,
+        column: &'a C::Column,
+        ask: impl FnOnce(C::Value<'a>) -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
+        let value = self.cells.value(index, column, self.diagnose);
+        value.and_then(ask).map_err(|refusal| refusal.in_column(column.name()))
     }
 
     /// The only column, for scalars.
-    fn single<R>(self, ask: impl FnOnce(ColumnDeserializer<'a>) -> Result<R, Refusal>) -> Result<R, Refusal> {
+    fn single<R>(self, ask: impl FnOnce(C::Value<'a>) -> Result<R, Refusal>) -> Result<R, Refusal> {
         match &*self.columns.list {
-            [column] => ask(self.column(0)?).map_err(|refusal| refusal.in_column(&column.name)),
+            [column] => self.value(0, column, ask),
             columns => {
                 Err(Refusal::new(format!("{} columns ({})", columns.len(), self.columns.names()), "exactly one column"))
             }
@@ -65,8 +85,8 @@ impl<'a, C: Cells> RowDeserializer<'a, C> {
     fn has(self, position: usize, field: &str) -> bool {
         let columns = &self.columns.list;
         // Most structs list their fields in the order of the columns.
-        columns.get(position).is_some_and(|column| &*column.name == field)
-            || columns.iter().any(|column| &*column.name == field)
+        columns.get(position).is_some_and(|column| column.name() == field)
+            || columns.iter().any(|column| column.name() == field)
     }
 }
 
@@ -89,7 +109,7 @@ impl<'a, C: Cells> Deserializer<'a> for RowDeserializer<'a, C> {
     }
 
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Refusal> {
-        let null = self.single(|column| Ok(matches!(column.cell, Cell::Null)))?;
+        let null = self.single(|_| self.cells.is_null(0))?;
         if null { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
@@ -160,7 +180,7 @@ impl<'a, C: Cells> Deserializer<'a> for RowDeserializer<'a, C> {
     }
 }
 
-struct ByName<'a, C> {
+struct ByName<'a, C: Cells> {
     row: RowDeserializer<'a, C>,
     next: usize,
 }
@@ -170,14 +190,14 @@ impl<'a, C: Cells> MapAccess<'a> for ByName<'a, C> {
 
     fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
         let Some(column) = self.row.columns.list.get(self.next) else { return Ok(None) };
-        let name: StrDeserializer<'_, Refusal> = (&*column.name).into_deserializer();
+        let name: StrDeserializer<'_, Refusal> = column.name().into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
-        let column = self.row.column(self.next)?;
+        let (index, column) = (self.next, &self.row.columns.list[self.next]);
         self.next += 1;
-        seed.deserialize(column).map_err(|refusal| refusal.in_column(&column.column.name))
+        self.row.value(index, column, |value| seed.deserialize(value))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -185,7 +205,7 @@ impl<'a, C: Cells> MapAccess<'a> for ByName<'a, C> {
     }
 }
 
-struct ByPosition<'a, C> {
+struct ByPosition<'a, C: Cells> {
     row: RowDeserializer<'a, C>,
     next: usize,
 }
@@ -194,12 +214,10 @@ impl<'a, C: Cells> SeqAccess<'a> for ByPosition<'a, C> {
     type Error = Refusal;
 
     fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Refusal> {
-        if self.next == self.row.columns.list.len() {
-            return Ok(None);
-        }
-        let column = self.row.column(self.next)?;
+        let index = self.next;
+        let Some(column) = self.row.columns.list.get(index) else { return Ok(None) };
         self.next += 1;
-        seed.deserialize(column).map(Some).map_err(|refusal| refusal.in_column(&column.column.name))
+        self.row.value(index, column, |value| seed.deserialize(value)).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {

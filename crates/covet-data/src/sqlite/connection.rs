@@ -10,6 +10,7 @@ use covet_core::clock::Clock;
 use rusqlite::StatementStatus;
 
 use super::bind::bind;
+use super::cell::Column;
 use super::rows::Rows;
 use super::ticket::Ticket;
 use super::translate::Limits;
@@ -66,7 +67,7 @@ const FAILED: Error = Error::TransactionOver("a statement in it failed");
 /// The columns of a prepared statement, and how often it had been prepared again when they were looked at.
 #[derive(Debug)]
 struct Plan {
-    columns: Arc<Columns>,
+    columns: Arc<Columns<Column>>,
     reprepared: i32,
 }
 
@@ -113,7 +114,7 @@ impl Connection {
         }
         let started = self.clock.monotonic();
         let watching = self.watch.timed(self.limits.statement_timeout, ticket);
-        let outcome = self.rows(statement, params, |rows| F::fetch(rows));
+        let outcome = self.rows(statement, params, |rows| rows.fetch::<F>());
         drop(watching);
         let took = self.clock.monotonic().saturating_duration_since(started);
         statement.set_quick(took <= QUICK);
@@ -133,7 +134,7 @@ impl Connection {
     pub(super) fn run_quick<F: Fetch>(&self, statement: &Statement, params: &Params) -> Option<Result<F::Output>> {
         let started = self.clock.monotonic();
         let watching = self.watch.quick();
-        let outcome = self.rows(statement, params, |rows| F::fetch(rows));
+        let outcome = self.rows(statement, params, |rows| rows.fetch::<F>());
         drop(watching);
         let took = self.clock.monotonic().saturating_duration_since(started);
         let cut_short = matches!(outcome, Err(Error::Timeout { .. } | Error::Busy { .. }));
@@ -190,7 +191,7 @@ impl Connection {
         statement: &Statement,
         prepared: &rusqlite::Statement<'_>,
         first_run: bool,
-    ) -> Arc<Columns> {
+    ) -> Arc<Columns<Column>> {
         let reprepared = prepared.get_status(StatementStatus::RePrepare);
         let mut plans = self.plans.borrow_mut();
         if let Some(plan) = plans.get(&statement.id)

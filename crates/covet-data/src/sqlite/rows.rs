@@ -1,22 +1,36 @@
 //! The rows of a running statement.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 
+use super::cell::{Cell, Column};
+use super::column::ColumnDeserializer;
 use super::connection::Connection;
-use crate::decode::{self, Cell, Cells, Column, Columns, Refusal};
-use crate::fetch::FromRow;
+use crate::decode::{self, Cells, Columns, Refusal};
+use crate::fetch::{self, Fetch, FromRow, Row as _};
 use crate::statement::{Operation, Statement};
 use crate::{Error, Result};
 
-pub(crate) struct Rows<'a> {
+pub(super) struct Rows<'a> {
+    of: Of<'a>,
+    rows: rusqlite::Rows<'a>,
+    finished: bool,
+}
+
+/// What the rows are of.
+struct Of<'a> {
     connection: &'a Connection,
     statement: &'a Statement,
-    rows: rusqlite::Rows<'a>,
-    columns: Option<Arc<Columns>>,
     first_run: bool,
-    finished: bool,
+    columns: OnceCell<Arc<Columns<Column>>>,
+}
+
+/// The row that the statement stands on.
+struct Row<'r, 'a> {
+    row: &'r rusqlite::Row<'a>,
+    of: &'r Of<'a>,
 }
 
 impl<'a> Rows<'a> {
@@ -26,63 +40,93 @@ impl<'a> Rows<'a> {
         prepared: &'a mut rusqlite::Statement<'_>,
         first_run: bool,
     ) -> Self {
-        Self { connection, statement, rows: prepared.raw_query(), columns: None, first_run, finished: false }
+        let of = Of { connection, statement, first_run, columns: OnceCell::new() };
+        Self { of, rows: prepared.raw_query(), finished: false }
+    }
+
+    /// Takes all rows as `F` does. Returns its output, and how many rows were read or changed.
+    pub(super) fn fetch<F: Fetch>(&mut self) -> Result<(F::Output, u64)> {
+        let mut fetch = F::default();
+        while let Some(row) = self.step()? {
+            fetch.row(&row)?;
+        }
+        fetch.finish(self.changed())
     }
 
     /// The next row as a `T`.
-    pub(crate) fn next<T: FromRow>(&mut self) -> Result<Option<T>> {
-        let Some(row) = step(&mut self.rows, &mut self.finished, self.connection)? else { return Ok(None) };
-        let columns =
-            self.columns.get_or_insert_with(|| self.connection.columns(self.statement, row.as_ref(), self.first_run));
-        decode::row(columns, row).map(Some).map_err(Error::RowMismatch)
+    pub(super) fn next<T: FromRow>(&mut self) -> Result<Option<T>> {
+        self.step()?.map(|row| row.decode()).transpose()
     }
 
     /// Moves past the next row. False if there is none.
-    pub(crate) fn skip(&mut self) -> Result<bool> {
-        step(&mut self.rows, &mut self.finished, self.connection).map(|row| row.is_some())
+    pub(super) fn skip(&mut self) -> Result<bool> {
+        self.step().map(|row| row.is_some())
+    }
+
+    /// SQLite would start the statement again if it were stepped after its end.
+    fn step(&mut self) -> Result<Option<Row<'_, 'a>>> {
+        if self.finished {
+            return Ok(None);
+        }
+        let row = self.rows.next().map_err(|error| self.of.connection.translate(error));
+        self.finished = !matches!(row, Ok(Some(_)));
+        Ok(row?.map(|row| Row { row, of: &self.of }))
     }
 
     /// How many rows the finished statement changed; `None` if it only reads.
-    pub(crate) fn changed(&self) -> Option<u64> {
-        match self.statement.operation {
-            Operation::Insert | Operation::Update | Operation::Delete => Some(self.connection.changes()),
+    fn changed(&self) -> Option<u64> {
+        match self.of.statement.operation {
+            Operation::Insert | Operation::Update | Operation::Delete => Some(self.of.connection.changes()),
             Operation::Select => None,
             Operation::Define | Operation::Transaction | Operation::Other => Some(0),
         }
     }
 }
 
-/// SQLite would start the statement again if it were stepped after its end.
-fn step<'r, 'a>(
-    rows: &'r mut rusqlite::Rows<'a>,
-    finished: &mut bool,
-    connection: &Connection,
-) -> Result<Option<&'r rusqlite::Row<'a>>> {
-    if *finished {
-        return Ok(None);
+impl fetch::Row for Row<'_, '_> {
+    fn decode<T: FromRow>(&self) -> Result<T> {
+        let of = self.of;
+        let columns = of.columns.get_or_init(|| of.connection.columns(of.statement, self.row.as_ref(), of.first_run));
+        decode::row(columns, self.row).map_err(Error::RowMismatch)
     }
-    let row = rows.next().map_err(|error| connection.translate(error));
-    *finished = !matches!(row, Ok(Some(_)));
-    row
 }
 
 impl Cells for rusqlite::Row<'_> {
-    fn cell(&self, index: usize) -> Result<Cell<'_>, Refusal> {
-        let value = self.get_ref(index).map_err(|_| Refusal::new("no such column", "a column for each field"))?;
-        Ok(match value {
-            ValueRef::Null => Cell::Null,
-            ValueRef::Integer(value) => Cell::Integer(value),
-            ValueRef::Real(value) => Cell::Real(value),
-            ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Cell::Text(text),
-                Err(_) => return Err(Refusal::new("TEXT that is not UTF-8", "text")),
-            },
-            ValueRef::Blob(bytes) => Cell::Blob(bytes),
-        })
+    type Column = Column;
+    type Value<'a>
+        = ColumnDeserializer<'a>
+    where
+        Self: 'a;
+
+    fn value<'a>(
+        &'a self,
+        index: usize,
+        column: &'a Column,
+        diagnose: bool,
+    ) -> Result<ColumnDeserializer<'a>, Refusal> {
+        Ok(ColumnDeserializer { column, cell: cell(self, index)?, diagnose })
+    }
+
+    fn is_null(&self, index: usize) -> Result<bool, Refusal> {
+        Ok(matches!(cell(self, index)?, Cell::Null))
     }
 }
 
+fn cell<'a>(row: &'a rusqlite::Row<'_>, index: usize) -> Result<Cell<'a>, Refusal> {
+    let value = row.get_ref(index).map_err(|_| Refusal::new("no such column", "a column for each field"))?;
+    Ok(match value {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(value) => Cell::Integer(value),
+        ValueRef::Real(value) => Cell::Real(value),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Cell::Text(text),
+            Err(_) => return Err(Refusal::new("TEXT that is not UTF-8", "text")),
+        },
+        ValueRef::Blob(bytes) => Cell::Blob(bytes),
+    })
+}
+
 /// Names and declared types of a prepared statement's columns.
-pub(super) fn columns_of(prepared: &rusqlite::Statement<'_>) -> Columns {
+pub(super) fn columns_of(prepared: &rusqlite::Statement<'_>) -> Columns<Column> {
     Columns::new(prepared.columns().map(|column| Column::new(column.name(), column.decl_type())).collect())
 }

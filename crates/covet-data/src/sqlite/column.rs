@@ -4,15 +4,13 @@ use serde::de::value::StrDeserializer;
 use serde::de::{Deserializer, Expected, IntoDeserializer, Visitor};
 use serde_json::de::{Deserializer as Parser, StrRead};
 
-use super::bytes::Bytes;
 use super::cell::{Cell, Column, Declared};
-use super::json;
-use super::refusal::Refusal;
+use crate::decode::{Bytes, Refusal, json};
 
 const JSON: &str = "JSON of the type asked for";
 
 #[derive(Clone, Copy)]
-pub(super) struct ColumnDeserializer<'a> {
+pub(crate) struct ColumnDeserializer<'a> {
     pub(super) column: &'a Column,
     pub(super) cell: Cell<'a>,
     /// Note what each visitor expects before asking it. Costs a `String` a column, so it is done on a second pass,

@@ -1,6 +1,6 @@
-//! What a driver hands over: the columns of a result, and one value at a time.
+//! The columns of a result, and one value at a time. What goes into which Rust type: `column.rs`.
 
-use super::refusal::Refusal;
+use crate::decode::Named;
 
 /// One value of a row, as the database keeps it.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +14,7 @@ pub(crate) enum Cell<'a> {
 
 impl Cell<'_> {
     /// Its storage class, for messages.
-    pub(crate) fn class(self) -> &'static str {
+    pub(super) fn class(self) -> &'static str {
         match self {
             Self::Null => "NULL",
             Self::Integer(_) => "INTEGER",
@@ -23,11 +23,6 @@ impl Cell<'_> {
             Self::Blob(_) => "BLOB",
         }
     }
-}
-
-/// The row a driver stands on.
-pub(crate) trait Cells {
-    fn cell(&self, index: usize) -> Result<Cell<'_>, Refusal>;
 }
 
 /// What a column was declared to hold. Decides only where the storage class leaves it open.
@@ -47,18 +42,18 @@ pub(crate) enum Declared {
 /// A column of a result.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
-    pub(crate) name: Box<str>,
-    pub(crate) declared: Declared,
+    name: Box<str>,
+    pub(super) declared: Declared,
     declaration: Option<Box<str>>,
 }
 
 impl Column {
-    pub(crate) fn new(name: &str, declaration: Option<&str>) -> Self {
+    pub(super) fn new(name: &str, declaration: Option<&str>) -> Self {
         Self { name: name.into(), declared: declared(declaration), declaration: declaration.map(Into::into) }
     }
 
     /// What was found in it, for messages: "INTEGER in a column declared BOOLEAN".
-    pub(crate) fn found(&self, cell: Cell<'_>) -> String {
+    pub(super) fn found(&self, cell: Cell<'_>) -> String {
         match &self.declaration {
             Some(declaration) => format!("{} in a column declared {declaration}", cell.class()),
             None => format!("{} without a declared type", cell.class()),
@@ -66,26 +61,9 @@ impl Column {
     }
 }
 
-/// The columns of a result, examined once per prepared statement.
-#[derive(Debug)]
-pub(crate) struct Columns {
-    pub(crate) list: Box<[Column]>,
-    /// A name that two columns share.
-    pub(crate) doubled: Option<Box<str>>,
-}
-
-impl Columns {
-    pub(crate) fn new(list: Vec<Column>) -> Self {
-        let doubled = list
-            .iter()
-            .enumerate()
-            .find(|(index, column)| list[..*index].iter().any(|earlier| earlier.name == column.name))
-            .map(|(_, column)| column.name.clone());
-        Self { list: list.into(), doubled }
-    }
-
-    pub(crate) fn names(&self) -> String {
-        self.list.iter().map(|column| &*column.name).collect::<Vec<_>>().join(", ")
+impl Named for Column {
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -133,11 +111,5 @@ mod tests {
             assert_eq!(declared(Some(declaration)), expected, "{declaration}");
         }
         assert_eq!(declared(None), Declared::Nothing);
-    }
-
-    #[test]
-    fn a_name_that_appears_twice_is_noticed() {
-        let columns = ["id", "name", "id"].map(|name| Column::new(name, None));
-        assert_eq!(Columns::new(columns.to_vec()).doubled.as_deref(), Some("id"));
     }
 }
