@@ -18,7 +18,8 @@
 //! | for | see |
 //! |---|---|
 //! | the service under test | [`Service`] |
-//! | a database, a cache, a proxy, a scraper | [`Postgres`], [`Redis`], [`Nginx`], [`Prometheus`] |
+//! | a server of one's own: database, cache, proxy, scraper | [`Postgres`], [`PgBouncer`], [`Redis`], [`Nginx`], [`Prometheus`] |
+//! | an empty database, on a server shared with other tests | [`Database`] |
 //! | a receiver of traces | [`OtlpReceiver`] |
 //! | an HTTP client | [`http_client`] |
 //! | any other program | [`Process`], [`TempDir`], [`free_port`] |
@@ -35,6 +36,7 @@ mod error;
 mod http_client;
 mod nginx;
 mod otlp;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
@@ -52,8 +54,9 @@ pub use error::{Error, Result};
 pub use http_client::http_client;
 pub use nginx::{Nginx, NginxBuilder};
 pub use otlp::{OtlpBehaviour, OtlpReceiver, ReceivedSpan, SpanKind};
+pub use pgbouncer::PgBouncer;
 pub use port::free_port;
-pub use postgres::{Postgres, PostgresBuilder};
+pub use postgres::{Database, Postgres, PostgresBuilder};
 pub use process::{Finished, Process, Signal, Stop};
 pub use program::{cargo_binary, find_program};
 pub use prometheus::Prometheus;

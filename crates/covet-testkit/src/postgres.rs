@@ -1,15 +1,20 @@
 //! A throw-away PostgreSQL cluster (recipe R-PG).
 
-use std::path::PathBuf;
+mod shared;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use crate::program::find_postgres_program;
 use crate::server::{Server, unprivileged};
-use crate::{Process, Result, Signal, Stop, TempDir, free_port};
+use crate::{Certificate, Process, Result, Signal, Stop, TempDir, free_port};
 
-const USER: &str = "covet";
-const PASSWORD: &str = "only-for-tests";
+pub use shared::Database;
+
+pub(crate) const USER: &str = "covet";
+pub(crate) const PASSWORD: &str = "only-for-tests";
 const DATABASE: &str = "covet";
 const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -29,6 +34,7 @@ pub struct Postgres {
 #[derive(Debug, Default)]
 pub struct PostgresBuilder {
     settings: Vec<(String, String)>,
+    tls: Option<(PathBuf, PathBuf)>,
 }
 
 impl Postgres {
@@ -77,6 +83,35 @@ impl Postgres {
         self.psql_in(DATABASE, sql).await
     }
 
+    /// A replica of this server, made with `pg_basebackup` and following it by streaming replication.
+    ///
+    /// # Errors
+    ///
+    /// What `pg_basebackup` or the replica said.
+    pub async fn replica(&self) -> Result<Self> {
+        let backup = find_postgres_program("pg_basebackup")?;
+        let directory = TempDir::new("postgres-replica")?;
+        let port = free_port()?;
+        let from = format!("host=127.0.0.1 port={} user={USER} password={PASSWORD}", self.port);
+        let mut command = unprivileged(&backup, "postgres", directory.path())?;
+        command.args(["--dbname", &from, "--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--pgdata"]);
+        command.arg(directory.join("data")).env("LC_ALL", "C.UTF-8");
+        Process::run("pg_basebackup", &mut command, COMMAND_DEADLINE).await?.success("pg_basebackup")?;
+        let server = server(directory.path(), settings(directory.path(), port))?;
+        let mut replica = Self { server, psql: self.psql.clone(), port, directory };
+        replica.start_again().await?;
+        Ok(replica)
+    }
+
+    /// Makes the primary of a replica, and waits until it is one.
+    ///
+    /// # Errors
+    ///
+    /// What the server said.
+    pub async fn promote(&self) -> Result<()> {
+        self.psql("SELECT pg_promote(true, 60)").await.map(drop)
+    }
+
     /// Stops it as an operator would (fast shutdown: open transactions are rolled back).
     ///
     /// # Errors
@@ -102,7 +137,7 @@ impl Postgres {
     /// What the server said instead of answering.
     pub async fn start_again(&mut self) -> Result<()> {
         let (psql, port, directory) = (&self.psql, self.port, &self.directory);
-        self.server.start(async || run_psql(psql, directory, port, "postgres", "SELECT 1").await.map(drop)).await
+        self.server.start(async || run_psql(psql, directory.path(), port, "postgres", "SELECT 1").await.map(drop)).await
     }
 
     /// Freezes server and backends: connections are accepted, nothing answers.
@@ -124,7 +159,7 @@ impl Postgres {
     }
 
     async fn psql_in(&self, database: &str, sql: &str) -> Result<String> {
-        run_psql(&self.psql, &self.directory, self.port, database, sql).await
+        run_psql(&self.psql, self.directory.path(), self.port, database, sql).await
     }
 }
 
@@ -136,44 +171,31 @@ impl PostgresBuilder {
         self
     }
 
+    /// Speaks TLS with this certificate, and takes connections over TCP no other way.
+    #[must_use]
+    pub fn tls(mut self, certificate: &Certificate) -> Self {
+        self.tls = Some((certificate.certificate_path(), certificate.key_path()));
+        self
+    }
+
     /// Makes the cluster and starts it.
     ///
     /// # Errors
     ///
     /// As [`Postgres::start`].
     pub async fn start(self) -> Result<Postgres> {
-        let initdb = find_postgres_program("initdb")?;
-        let postgres = find_postgres_program("postgres")?;
         let psql = find_postgres_program("psql")?;
         let directory = TempDir::new("postgres")?;
         let port = free_port()?;
-        let password = directory.write("password", PASSWORD)?;
-        let data = directory.join("data");
+        let mut initdb = initdb_command(directory.path())?;
+        Process::run("initdb", &mut initdb, COMMAND_DEADLINE).await?.success("initdb")?;
 
-        let mut command = unprivileged(&initdb, "postgres", directory.path())?;
-        command
-            .args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C.UTF-8", "--username", USER])
-            .args(["--auth-local=trust", "--auth-host=scram-sha-256"])
-            .arg(format!("--pwfile={}", password.display()))
-            .arg(format!("--pgdata={}", data.display()))
-            .env("LC_ALL", "C.UTF-8");
-        Process::run("initdb", &mut command, COMMAND_DEADLINE).await?.success("initdb")?;
-
-        let mut command = unprivileged(&postgres, "postgres", directory.path())?;
-        command.arg("-D").arg(&data).env("LC_ALL", "C.UTF-8");
-        let own = [
-            ("port", port.to_string()),
-            ("listen_addresses", "127.0.0.1".to_owned()),
-            ("unix_socket_directories", directory.path().display().to_string()),
-            ("fsync", "off".to_owned()),
-            ("full_page_writes", "off".to_owned()),
-        ];
-        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
-        for (name, value) in own.chain(self.settings) {
-            command.arg("-c").arg(format!("{name}={value}"));
-        }
-        // SIGQUIT is PostgreSQL's immediate shutdown: unlike SIGKILL it takes the backends and the shared memory along.
-        let server = Server::new("postgres", command, Stop::with(Signal::SIGQUIT, Duration::from_secs(10)));
+        let tls = match &self.tls {
+            Some((certificate, key)) => use_tls(&directory, certificate, key)?,
+            None => Vec::new(),
+        };
+        let settings = settings(directory.path(), port).into_iter().chain(tls).chain(self.settings);
+        let server = server(directory.path(), settings)?;
         let mut postgres = Postgres { server, psql, port, directory };
         postgres.start_again().await?;
         postgres.psql_in("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
@@ -181,15 +203,78 @@ impl PostgresBuilder {
     }
 }
 
-async fn run_psql(psql: &PathBuf, directory: &TempDir, port: u16, database: &str, sql: &str) -> Result<String> {
+/// The server of the cluster in `directory`, with these settings.
+fn server(directory: &Path, settings: impl IntoIterator<Item = (String, String)>) -> Result<Server> {
+    let mut command = unprivileged(&find_postgres_program("postgres")?, "postgres", directory)?;
+    command.arg("-D").arg(directory.join("data")).env("LC_ALL", "C.UTF-8");
+    for (name, value) in settings {
+        command.arg("-c").arg(format!("{name}={value}"));
+    }
+    // SIGQUIT is PostgreSQL's immediate shutdown: unlike SIGKILL it takes the backends and the shared memory along.
+    Ok(Server::new("postgres", command, Stop::with(Signal::SIGQUIT, Duration::from_secs(10))))
+}
+
+/// What every cluster of ours is started with.
+fn settings(directory: &Path, port: u16) -> Vec<(String, String)> {
+    let settings = [
+        ("port", port.to_string()),
+        ("listen_addresses", "127.0.0.1".to_owned()),
+        ("unix_socket_directories", directory.display().to_string()),
+        ("fsync", "off".to_owned()),
+        ("full_page_writes", "off".to_owned()),
+    ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The command that makes a cluster in `directory`.
+fn initdb_command(directory: &Path) -> Result<Command> {
+    let password = directory.join("password");
+    std::fs::write(&password, PASSWORD).map_err(crate::Error::io(format!("write {}", password.display())))?;
+    let mut command = unprivileged(&find_postgres_program("initdb")?, "postgres", directory)?;
+    command
+        .args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C.UTF-8", "--username", USER])
+        .args(["--auth-local=trust", "--auth-host=scram-sha-256"])
+        .arg(format!("--pwfile={}", password.display()))
+        .arg(format!("--pgdata={}", directory.join("data").display()))
+        .env("LC_ALL", "C.UTF-8");
+    Ok(command)
+}
+
+/// Copies the certificate where the server may read it, and allows TCP with TLS only. Returns the settings.
+fn use_tls(directory: &TempDir, certificate: &Path, key: &Path) -> Result<Vec<(String, String)>> {
+    let data = directory.join("data");
+    let io = |path: &Path| crate::Error::io(format!("write {}", path.display()));
+    let mut settings = vec![("ssl".to_owned(), "on".to_owned())];
+    let owner = nix::sys::stat::stat(&data).ok().map(|status| (status.st_uid, status.st_gid));
+    for (setting, from, name) in [("ssl_cert_file", certificate, "server.crt"), ("ssl_key_file", key, "server.key")] {
+        let to = data.join(name);
+        std::fs::copy(from, &to).map_err(io(&to))?;
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).map_err(io(&to))?;
+        if let Some((user, group)) = owner {
+            std::os::unix::fs::chown(&to, Some(user), Some(group)).map_err(io(&to))?;
+        }
+        settings.push((setting.to_owned(), name.to_owned()));
+    }
+    let rules = data.join("pg_hba.conf");
+    let text = "local all all trust\nhostssl all all all scram-sha-256\n";
+    std::fs::write(&rules, text).map_err(io(&rules))?;
+    Ok(settings)
+}
+
+fn psql_command(psql: &Path, directory: &Path, port: u16, database: &str, sql: &str) -> Command {
     let mut command = Command::new(psql);
     command
         .args(["--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--set", "ON_ERROR_STOP=1"])
         .args(["--host", "127.0.0.1", "--port", &port.to_string()])
         .args(["--username", USER, "--dbname", database, "--command", sql])
-        .current_dir(directory.path())
+        .current_dir(directory)
         .env("PGPASSWORD", PASSWORD)
         .env("PGCONNECT_TIMEOUT", "10");
+    command
+}
+
+async fn run_psql(psql: &Path, directory: &Path, port: u16, database: &str, sql: &str) -> Result<String> {
+    let mut command = psql_command(psql, directory, port, database, sql);
     let finished = Process::run("psql", &mut command, COMMAND_DEADLINE).await?;
     Ok(finished.success(&format!("psql -c {sql:?}"))?.stdout.trim_end().to_owned())
 }
