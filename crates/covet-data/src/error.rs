@@ -1,8 +1,9 @@
 //! What can go wrong with a statement, and what a caller of the API is told about it.
 //!
-//! No message repeats a value. Errors of migrations: [`MigrationError`](crate::migrate::MigrationError). How
-//! SQLite's codes become these: `sqlite/translate.rs`.
+//! No message repeats a value. Errors of migrations: [`MigrationError`](crate::migrate::MigrationError). How the
+//! drivers' codes become these: `sqlite/translate.rs`, `postgres/translate.rs`.
 
+use std::fmt;
 use std::time::Duration;
 
 use covet_core::problem::{AsProblem, Problem};
@@ -44,11 +45,11 @@ pub enum Error {
     /// A second row with the same key.
     #[error("a row with the same {} exists already{}", list(columns), of(table))]
     Unique {
-        /// Name of the constraint or index, if the database tells it. SQLite only does for indexes on expressions.
+        /// Name of the constraint or index. SQLite tells it only for indexes on expressions.
         constraint: Option<String>,
         /// The table.
         table: Option<String>,
-        /// Columns of the key.
+        /// Columns of the key; none if it is of expressions.
         columns: Vec<String>,
     },
 
@@ -64,8 +65,10 @@ pub enum Error {
     /// A `CHECK` is not satisfied.
     #[error("the check `{constraint}` is not satisfied")]
     Check {
-        /// Name of the constraint; where it has none, its expression.
+        /// Name of the constraint; where it has none, its expression. What a trigger says when it refuses.
         constraint: String,
+        /// The table. SQLite does not tell it.
+        table: Option<String>,
     },
 
     /// `NULL` in a column that is `NOT NULL`.
@@ -77,9 +80,27 @@ pub enum Error {
         column: String,
     },
 
-    /// A value that its column cannot hold, such as text in an INTEGER column of a STRICT table.
+    /// A value that its column cannot hold, such as text in an INTEGER column of a STRICT table, or one too long.
     #[error("a value does not fit its column: {0}")]
-    Datatype(String),
+    Datatype(Refused),
+
+    /// Of transactions that ran at the same time and cannot both have happened, this one was rolled back. Do all of it
+    /// again: [`Db::retry`](crate::Db::retry) does so by itself. PostgreSQL only.
+    #[error("the transaction does not go together with another that ran at the same time; run all of it again")]
+    Serialization,
+
+    /// Of transactions that waited for each other, this one was rolled back. Do all of it again:
+    /// [`Db::retry`](crate::Db::retry) does so by itself. PostgreSQL only.
+    #[error("transactions waited for each other, and the database rolled this one back; run all of it again")]
+    Deadlock,
+
+    /// A lock that the statement would not wait for (`NOWAIT`), or not for so long (`lock_timeout`). PostgreSQL only.
+    #[error("a lock on a row or table is held by somebody else")]
+    Locked,
+
+    /// Somebody with the right to it cancelled the statement (`pg_cancel_backend`). PostgreSQL only.
+    #[error("the statement was cancelled by an administrator")]
+    Cancelled,
 
     /// A statement that writes, through `db.read()`, or a database that cannot be written to.
     #[error("the statement writes, but db.read() only reads and a read-only database takes no writes; use db.write()")]
@@ -113,9 +134,14 @@ pub enum Error {
         limit: usize,
     },
 
-    /// The database cannot be opened or reached.
+    /// The database cannot be opened or reached. Nothing was done.
     #[error("the database cannot be opened: {0}")]
     Connection(String),
+
+    /// The connection was lost while the statement ran, or the server no longer takes writes. Of a statement that
+    /// writes, and of a commit, it is not known whether it was carried out. PostgreSQL only.
+    #[error("the connection to the database was lost: {0}")]
+    ConnectionLost(&'static str),
 
     /// The storage fails: disk full, unreadable, damaged.
     #[error("the database's storage fails: {0}")]
@@ -135,7 +161,7 @@ pub enum Error {
 
     /// The database does not understand or refuses the statement.
     #[error("the database refused the statement: {0}")]
-    Statement(String),
+    Statement(Refused),
 
     /// What was asked for is not in this build.
     #[error("{0}")]
@@ -146,14 +172,77 @@ pub enum Error {
     Panicked,
 }
 
+/// What the database says about a statement, without its values, and the SQLSTATE if it tells one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    message: String,
+    sqlstate: Option<Box<str>>,
+}
+
+impl Refused {
+    pub(crate) fn with_sqlstate(message: String, sqlstate: &str) -> Self {
+        Self { message, sqlstate: Some(sqlstate.into()) }
+    }
+}
+
+impl From<String> for Refused {
+    fn from(message: String) -> Self {
+        Self { message, sqlstate: None }
+    }
+}
+
+impl From<&str> for Refused {
+    fn from(message: &str) -> Self {
+        message.to_owned().into()
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sqlstate {
+            Some(sqlstate) => write!(f, "{} ({sqlstate})", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
 impl Error {
-    /// True if the same call can succeed a moment later, because the reason lies in the load or the connection.
+    /// True if the same call can succeed a moment later, because the reason lies in the load, the connection or what
+    /// others did at the same time. After [`ConnectionLost`](Self::ConnectionLost) a write may have happened already:
+    /// repeat it only if that does no harm.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Busy { .. } | Self::Timeout { .. } | Self::Overloaded { .. } | Self::Connection(_) | Self::Closed
+            Self::Busy { .. }
+                | Self::Timeout { .. }
+                | Self::Overloaded { .. }
+                | Self::Connection(_)
+                | Self::ConnectionLost(_)
+                | Self::Closed
+                | Self::Serialization
+                | Self::Deadlock
+                | Self::Locked
         )
+    }
+
+    /// The five-character code (SQLSTATE) of what the database refused, such as `23505`. SQLite has none of its own;
+    /// for its constraints the same codes are told.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Statement(refused) | Self::Datatype(refused) => refused.sqlstate.as_deref(),
+            Self::Unique { .. } => Some("23505"),
+            Self::ForeignKey { .. } => Some("23503"),
+            Self::Check { .. } => Some("23514"),
+            Self::NotNull { .. } => Some("23502"),
+            Self::ReadOnly => Some("25006"),
+            Self::Serialization => Some("40001"),
+            Self::Deadlock => Some("40P01"),
+            Self::Locked => Some("55P03"),
+            Self::Cancelled => Some("57014"),
+            _ => None,
+        }
     }
 
     /// A short name of the kind, for labels of metrics.
@@ -168,11 +257,16 @@ impl Error {
             Self::Check { .. } => "check",
             Self::NotNull { .. } => "not_null",
             Self::Datatype(_) => "datatype",
+            Self::Serialization => "serialization",
+            Self::Deadlock => "deadlock",
+            Self::Locked => "locked",
+            Self::Cancelled => "cancelled",
             Self::ReadOnly => "read_only",
             Self::Busy { .. } => "busy",
             Self::Timeout { .. } => "timeout",
             Self::Overloaded { .. } => "overloaded",
             Self::Connection(_) => "connection",
+            Self::ConnectionLost(_) => "connection_lost",
             Self::Storage(_) => "storage",
             Self::Closed => "closed",
             Self::TransactionOver(_) => "transaction_over",

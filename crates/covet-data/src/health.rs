@@ -1,7 +1,8 @@
-//! The health check `database`: one small read of the file.
+//! The health check `database`: one small read of the file, or one round trip to the server that takes writes.
 
 use covet_core::health::{Check, CheckFuture, Outcome};
 
+use crate::db::Backend;
 use crate::{Db, params};
 
 /// Register it as `database`. The health registry limits its time.
@@ -21,15 +22,30 @@ impl Check for DatabaseCheck {
         Box::pin(async {
             let clock = self.0.clock();
             let started = clock.monotonic();
-            // Reads the first page of the file, which SELECT 1 would not.
-            let read = self.0.read().optional::<i64>("SELECT 1 FROM sqlite_schema LIMIT 1", params![]).await;
+            let read = match self.0.backend() {
+                // Reads the first page of the file, which SELECT 1 would not.
+                Backend::Sqlite(_) => {
+                    self.0.read().optional::<i32>("SELECT 1 FROM sqlite_schema LIMIT 1", params![]).await
+                }
+                Backend::Postgres(_) => self.0.write().optional::<i32>("SELECT 1", params![]).await,
+            };
             let latency = clock.monotonic().saturating_duration_since(started);
             let outcome = match read {
                 Ok(_) => Outcome::healthy(),
                 Err(error) => {
                     tracing::warn!(%error, "the database does not answer");
-                    Outcome::unhealthy(format!("the database does not answer ({})", error.kind()))
+                    let told = format!("the database does not answer ({})", error.kind());
+                    // Reads go on.
+                    if self.0.replicas().is_some_and(|(fresh, _)| fresh > 0) {
+                        Outcome::degraded(told)
+                    } else {
+                        Outcome::unhealthy(told)
+                    }
                 }
+            };
+            let outcome = match self.0.replicas() {
+                Some((fresh, all)) => outcome.reading("replicas_fresh", fresh).reading("replicas", all),
+                None => outcome,
             };
             let connections = self.0.connections();
             outcome

@@ -68,6 +68,9 @@ impl Instruments {
                 self.failed.increment(1);
                 let labels = [("error_type", error.kind()), ("operation", self.operation.label())];
                 counter!(catalog::DB_QUERY_ERRORS.name, &labels).increment(1);
+                if matches!(error, Error::Deadlock) {
+                    counter!(catalog::DB_DEADLOCKS_TOTAL.name).increment(1);
+                }
             }
         }
         let slow = took > self.slow_threshold;

@@ -3,16 +3,17 @@
 //! | you want | look in |
 //! |---|---|
 //! | to run a statement | [`Db::read`], [`Db::write`] |
-//! | several statements that happen together | [`Db::begin`], [`Db::transaction`] |
+//! | several statements that happen together | [`Db::begin`], [`Db::transaction`], [`Db::retry`] |
 //! | which Rust type takes which column | `decode.rs` (the table at its top) |
 //! | what can go wrong | [`Error`] |
 //! | the schema | [`migrations!`], [`migrate::Migrator`] |
 //! | what an operator can set | [`settings::DatabaseSettings`] |
 //! | health and metrics | [`DatabaseCheck`], [`DatabaseCollector`] |
-//! | the driver | `sqlite.rs` |
+//! | the drivers | `sqlite.rs`, `postgres.rs` |
 //!
 //! Not here: caching of results, and any knowledge of HTTP.
 
+mod address;
 mod collector;
 mod db;
 mod decode;
@@ -23,6 +24,7 @@ mod instruments;
 mod json;
 pub mod migrate;
 mod param;
+mod postgres;
 mod query;
 pub mod settings;
 mod spans;
@@ -34,14 +36,18 @@ mod transaction;
 pub use collector::DatabaseCollector;
 pub use db::{Connections, Db};
 pub use decode::RowMismatch;
-pub use error::{Error, Result};
+pub use error::{Error, Refused, Result};
 pub use health::DatabaseCheck;
 pub use json::Json;
 pub use migrate::Migrations;
-pub use param::{Param, Params, ToParam};
+pub use param::{Element, Param, Params, ToParam};
+pub use postgres::{InvalidPosition, Position, PostgresConnection};
 pub use query::{Executor, Reader, Writer};
 pub use stream::RowStream;
-pub use transaction::Transaction;
+pub use transaction::{Isolation, Transaction, TransactionOptions};
+
+/// The drivers, for [`Db::sqlite`] and [`Db::postgres`].
+pub use {rusqlite, tokio_postgres};
 
 /// Used by the macros of this crate.
 #[doc(hidden)]

@@ -13,14 +13,20 @@
 //! (<https://www.sqlite.org/lang_altertable.html#otheralter>); they are checked before the commit. Deletes therefore do
 //! not cascade in a script.
 //!
+//! On PostgreSQL a script waits at most `COVET_DATABASE__MIGRATION_TABLE_LOCK_TIMEOUT` at a time for a lock on a table, so
+//! that it holds up nobody for longer. What cannot run in a transaction, such as `CREATE INDEX CONCURRENTLY`, stands in a
+//! script whose first line is `-- covet: no-transaction`: its statements run one by one, and when one fails, those before
+//! it have happened.
+//!
 //! Embed them with [`migrations!`](crate::migrations) and run them with a [`Migrator`]. Several processes may do so at
 //! once: each migration is applied by one of them.
 
 mod error;
 mod migrator;
+mod postgres;
 mod source;
 mod sqlite;
 
 pub use error::MigrationError;
-pub use migrator::{Change, Entry, Migrator, State, Status};
+pub use migrator::{Change, Entry, Migrator, Script, State, Status};
 pub use source::Migrations;

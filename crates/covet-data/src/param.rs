@@ -1,8 +1,12 @@
 //! Values bound to `$1`, `$2`, … of a statement.
 //!
-//! Not here: how a driver binds them (for SQLite: `sqlite/bind.rs`), nor how columns become Rust values (`decode.rs`).
+//! Not here: how a driver binds them (`sqlite/bind.rs`, `postgres/bind.rs`), nor how columns become Rust values
+//! (`decode.rs`).
 
-use jiff::Timestamp;
+use std::net::IpAddr;
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::{Span, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -32,6 +36,8 @@ pub enum Param {
     Timestamp(Timestamp),
     /// JSON, as its text. SQLite stores it so.
     Json(String),
+    /// A list, for a parameter of an array type, as in `WHERE id = ANY($1)`. PostgreSQL only.
+    Array(Vec<Param>),
     /// A value that could not be turned into a parameter, and why. The statement fails with
     /// [`Error::Parameters`](crate::Error::Parameters) before it runs.
     Unfit(&'static str),
@@ -51,6 +57,7 @@ impl Param {
             Self::Uuid(_) => "UUID",
             Self::Timestamp(_) => "TIMESTAMP",
             Self::Json(_) => "JSON",
+            Self::Array(_) => "a list",
             Self::Unfit(_) => "unfit",
         }
     }
@@ -190,6 +197,74 @@ to_param! {
     Uuid, value => Param::Uuid(*value);
     Timestamp, value => Param::Timestamp(*value);
     Value, value => Param::Json(value.to_string());
+    Date, value => Param::Text(value.to_string());
+    Time, value => Param::Text(value.to_string());
+    DateTime, value => Param::Text(value.to_string());
+    Span, value => Param::Text(value.to_string());
+    IpAddr, value => Param::Text(value.to_string());
+}
+
+#[cfg(feature = "rust_decimal")]
+to_param! {
+    rust_decimal::Decimal, value => Param::Text(value.to_string());
+}
+
+#[cfg(feature = "chrono")]
+to_param! {
+    chrono::NaiveDate, value => Param::Text(value.to_string());
+    chrono::NaiveTime, value => Param::Text(value.to_string());
+    // With a T between date and time, as SQLite's functions and jiff write it.
+    chrono::NaiveDateTime, value => Param::Text(format!("{value:?}"));
+}
+
+#[cfg(feature = "chrono")]
+impl<Z: chrono::TimeZone> ToParam for chrono::DateTime<Z> {
+    fn to_param(&self) -> Param {
+        let instant = Timestamp::from_microsecond(self.timestamp_micros());
+        instant.map_or(Param::Unfit("it is outside of the years -9999 to 9999"), Param::Timestamp)
+    }
+}
+
+/// A type whose lists can be parameters: `params![ids]` with a `Vec` or slice of them. Every type that is a parameter
+/// itself, but bytes (a list of those is one value). For newtypes and enums of one's own: `impl Element for UserId {}`.
+pub trait Element: ToParam {}
+
+macro_rules! elements {
+    ($($type:ty)*) => {$(
+        impl Element for $type {}
+    )*};
+}
+
+elements! {
+    bool i8 i16 i32 i64 u16 u32 f32 f64 str String std::borrow::Cow<'_, str> Uuid Timestamp Value Date Time DateTime
+    Span IpAddr
+}
+
+#[cfg(feature = "rust_decimal")]
+elements! { rust_decimal::Decimal }
+
+#[cfg(feature = "chrono")]
+elements! { chrono::NaiveDate chrono::NaiveTime chrono::NaiveDateTime }
+
+#[cfg(feature = "chrono")]
+impl<Z: chrono::TimeZone> Element for chrono::DateTime<Z> {}
+
+impl<T: Element + ?Sized> Element for &T {}
+
+impl<T: Element> Element for Option<T> {}
+
+impl<T: Serialize> Element for Json<T> {}
+
+impl<T: Element> ToParam for [T] {
+    fn to_param(&self) -> Param {
+        Param::Array(self.iter().map(ToParam::to_param).collect())
+    }
+}
+
+impl<T: Element> ToParam for Vec<T> {
+    fn to_param(&self) -> Param {
+        self.as_slice().to_param()
+    }
 }
 
 impl<const N: usize> ToParam for [u8; N] {

@@ -5,18 +5,25 @@ use std::future::Future;
 
 use serde::de::DeserializeOwned;
 
-use crate::db::Db;
+use crate::db::{Backend, Db};
 use crate::fetch::{All, Execute, Fetch, One, Optional};
+use crate::postgres::Position;
 use crate::stream::RowStream;
 use crate::transaction::Transaction;
 use crate::{Params, Result};
 
 /// Statements that only read: [`Db::read`].
 ///
-/// Each statement sees what was committed when it began. Two statements may see different states; a
-/// [`Transaction`] sees one.
+/// Each statement sees what was committed when it began, on a replica a little earlier. Two statements may see different
+/// states; a [`Transaction`] sees one.
+///
+/// On PostgreSQL a statement whose connection was lost is run again, so a function that does something outside of the
+/// database must not be called here.
 #[derive(Debug, Clone, Copy)]
-pub struct Reader<'a>(pub(crate) &'a Db);
+pub struct Reader<'a> {
+    pub(crate) db: &'a Db,
+    pub(crate) position: Option<Position>,
+}
 
 /// Statements that each are a transaction of their own: [`Db::write`].
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +31,11 @@ pub struct Writer<'a>(pub(crate) &'a Db);
 
 impl Reader<'_> {
     async fn run<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
-        let statement = self.0.statement(sql);
-        self.0.sqlite().read::<F>(statement, params).await
+        let statement = self.db.statement(sql);
+        match self.db.backend() {
+            Backend::Sqlite(sqlite) => sqlite.read::<F>(statement, params).await,
+            Backend::Postgres(postgres) => postgres.read::<F>(&statement, &params, self.position.as_ref()).await,
+        }
     }
 
     /// All rows, one after another, without holding them all in memory.
@@ -38,21 +48,21 @@ impl Reader<'_> {
         sql: &str,
         params: Params,
     ) -> Result<RowStream<T>> {
-        let statement = self.0.statement(sql);
-        self.0.sqlite().stream(statement, params).await
+        let statement = self.db.statement(sql);
+        match self.db.backend() {
+            Backend::Sqlite(sqlite) => sqlite.stream(statement, params).await,
+            Backend::Postgres(postgres) => postgres.stream(statement, params, self.position.as_ref()).await,
+        }
     }
 }
 
 impl Writer<'_> {
     async fn run<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
         let statement = self.0.statement(sql);
-        self.0.sqlite().write::<F>(statement, params).await
-    }
-}
-
-impl Transaction {
-    async fn run<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
-        self.span.within(self.handle.fetch::<F>(self.statements.get(sql), params)).await
+        match self.0.backend() {
+            Backend::Sqlite(sqlite) => sqlite.write::<F>(statement, params).await,
+            Backend::Postgres(postgres) => postgres.write::<F>(&statement, &params).await,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod translate;
 mod watch;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,8 +55,8 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(crate) async fn open(settings: &DatabaseSettings, clock: Clock) -> Result<Self> {
-        let opener = Opener::new(settings, &clock)?;
+    pub(crate) async fn open(file: PathBuf, settings: &DatabaseSettings, clock: Clock) -> Result<Self> {
+        let opener = Opener::new(file, settings, &clock);
         let (writer, readers) = Writer::open(settings, opener, clock.clone()).await?;
         Ok(Self { readers, writer, clock, stream_idle_timeout: settings.transaction_idle_timeout })
     }
@@ -75,7 +76,7 @@ impl Sqlite {
         let work = move |connection: &mut connection::Connection, ticket: &Arc<ticket::Ticket>| {
             stream::send_rows::<T>(connection, ticket, (&statement, &params), &sender, (&clock, idle_timeout))
         };
-        Ok(RowStream::new(batches, self.readers.start(work).await?))
+        Ok(RowStream::of_thread(batches, self.readers.start(work).await?))
     }
 
     /// A statement that has begun is carried through, also when its caller no longer waits.

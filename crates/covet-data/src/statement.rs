@@ -1,10 +1,12 @@
 //! What is known of each distinct statement text: its labels, its metric handles, how long it tends to take.
 //!
 //! Looked up once per query by text, so that nothing is classified or resolved twice. Not here: prepared
-//! statements, which belong to a connection (`sqlite/connection.rs`).
+//! statements, which belong to a connection (`sqlite/connection.rs`, `postgres/prepared.rs`).
 
 mod classify;
+mod pace;
 mod redact;
+mod split;
 mod tokens;
 
 use std::collections::HashMap;
@@ -13,8 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-pub(crate) use classify::Operation;
+pub(crate) use classify::{Operation, classify};
+pub(crate) use pace::{Estimate, Pace};
 pub(crate) use redact::redact;
+pub(crate) use split::split;
 
 use covet_telemetry::request;
 
@@ -32,20 +36,41 @@ pub(crate) struct Statement {
     pub(crate) id: u64,
     pub(crate) text: Box<str>,
     pub(crate) operation: Operation,
-    /// For each parameter of the driver, in its order, which of `$1`, `$2`, … it takes. Set at the first preparation.
+    /// SQLite: for each of its parameters, in its order, which of `$1`, `$2`, … it takes. Set at the first preparation.
     pub(crate) bindings: OnceLock<Box<[usize]>>,
-    /// The last run took so little that handing it to another thread would cost more.
+    /// SQLite: the last run took so little that handing it to another thread would cost more.
     quick: AtomicBool,
     table: Option<Box<str>>,
     pub(crate) system: System,
     /// What its spans say.
     pub(crate) texts: Texts,
+    /// PostgreSQL: how long it tends to take.
+    pub(crate) pace: Pace,
     instruments: Arc<Instruments>,
 }
 
 impl Statement {
+    /// Records a run: the one place where the outcome of a statement is told, whatever the database.
+    pub(crate) fn measured<R>(&self, took: Duration, outcome: Result<(R, u64), Error>) -> Result<R, Error> {
+        match outcome {
+            Ok((output, rows)) => {
+                self.ran(took, Ok(rows));
+                Ok(output)
+            }
+            // "No such row" is an answer.
+            Err(Error::NotFound) => {
+                self.ran(took, Ok(0));
+                Err(Error::NotFound)
+            }
+            Err(error) => {
+                self.ran(took, Err(&error));
+                Err(error)
+            }
+        }
+    }
+
     /// Counts a run, for the request at hand too, and logs it if it was slow.
-    pub(crate) fn ran(&self, took: Duration, outcome: Result<u64, &Error>) {
+    fn ran(&self, took: Duration, outcome: Result<u64, &Error>) {
         request::current(|scope| scope.database().add(took));
         spans::statement_ran(self, took, outcome);
         if self.instruments.record(took, outcome) {
@@ -107,13 +132,14 @@ impl Statements {
     #[cold]
     fn meet(&self, text: &str) -> Arc<Statement> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        let (operation, table) = classify::classify(text);
+        let (operation, table) = classify(text);
         let statement = Arc::new(Statement {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             text: text.into(),
             operation,
             bindings: OnceLock::new(),
             quick: AtomicBool::new(false),
+            pace: Pace::default(),
             instruments: self.instruments.get(operation, table.as_deref()),
             table: table.map(Into::into),
             system: self.system.clone(),
@@ -124,6 +150,25 @@ impl Statements {
             known.clear();
         }
         Arc::clone(known.entry(text.into()).or_insert(statement))
+    }
+}
+
+/// A hasher for what is kept by [`Statement::id`].
+#[derive(Debug, Default, Clone)]
+pub(crate) struct IdHasher(u64);
+
+impl std::hash::Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // The table looks at the highest bits too.
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -1,14 +1,20 @@
 //! [`RowStream`]: rows one after another, without holding them all in memory.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::sqlite::Pending;
 use crate::{Error, Result};
+
+/// Rows in a batch: a hand-over costs as much as reading some ten of them.
+pub(crate) const BATCH: usize = 64;
+/// Batches read ahead.
+pub(crate) const AHEAD: usize = 2;
 
 /// The rows of a `stream`. At most some 250 of them are in memory at once.
 ///
@@ -20,12 +26,34 @@ use crate::{Error, Result};
 pub struct RowStream<T> {
     batches: mpsc::Receiver<Vec<T>>,
     ready: VecDeque<T>,
-    statement: Option<Pending<(), Error>>,
+    /// How the statement ended; `None` when that was told.
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+enum End {
+    /// On a thread. Dropping it ends the statement.
+    Thread(Pending<(), Error>),
+    /// In a task, which ends when nobody takes batches.
+    Task(oneshot::Receiver<Result<()>>),
+}
+
+impl End {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        match self {
+            Self::Thread(statement) => statement.poll_done(context),
+            Self::Task(end) => Pin::new(end).poll(context).map(|end| end.unwrap_or(Err(Error::Panicked))),
+        }
+    }
 }
 
 impl<T> RowStream<T> {
-    pub(crate) fn new(batches: mpsc::Receiver<Vec<T>>, statement: Pending<(), Error>) -> Self {
-        Self { batches, ready: VecDeque::new(), statement: Some(statement) }
+    pub(crate) fn of_thread(batches: mpsc::Receiver<Vec<T>>, statement: Pending<(), Error>) -> Self {
+        Self { batches, ready: VecDeque::new(), end: Some(End::Thread(statement)) }
+    }
+
+    pub(crate) fn of_task(batches: mpsc::Receiver<Vec<T>>, end: oneshot::Receiver<Result<()>>) -> Self {
+        Self { batches, ready: VecDeque::new(), end: Some(End::Task(end)) }
     }
 
     /// The next row; `None` at the end.
@@ -40,16 +68,16 @@ impl<T> RowStream<T> {
         if let Some(row) = self.ready.pop_front() {
             return Poll::Ready(Some(Ok(row)));
         }
-        if self.statement.is_none() {
+        if self.end.is_none() {
             return Poll::Ready(None);
         }
         if let Some(batch) = ready!(self.batches.poll_recv(context)) {
             self.ready = batch.into();
             return Poll::Ready(self.ready.pop_front().map(Ok));
         }
-        let Some(statement) = &mut self.statement else { return Poll::Ready(None) };
-        let outcome = ready!(statement.poll_done(context));
-        self.statement = None;
+        let Some(end) = &mut self.end else { return Poll::Ready(None) };
+        let outcome = ready!(end.poll(context));
+        self.end = None;
         Poll::Ready(outcome.err().map(Err::<T, Error>))
     }
 }

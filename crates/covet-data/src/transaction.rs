@@ -1,24 +1,87 @@
 //! [`Transaction`]: several statements that happen all or not at all.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::Result;
+use crate::fetch::Fetch;
 use crate::spans::TransactionSpan;
-use crate::sqlite::Handle;
 use crate::statement::Statements;
+use crate::{Error, Params, Result, params, postgres, sqlite};
 
 /// What runs after a commit.
 pub(crate) type Hook = Box<dyn FnOnce() + Send>;
 
+/// What a transaction sees of others that run at the same time. On SQLite, where one writes at a time, all are
+/// [`Serializable`](Self::Serializable).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Each statement sees what was committed when it began.
+    #[default]
+    ReadCommitted,
+    /// All statements see what was committed when the first began. A row that somebody else has changed meanwhile
+    /// cannot be changed: [`Error::Serialization`].
+    RepeatableRead,
+    /// As if the transactions had run one after another. What cannot be so ends in [`Error::Serialization`].
+    Serializable,
+}
+
+/// How a transaction is run: [`Db::begin_with`](crate::Db::begin_with), [`Db::retry`](crate::Db::retry).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionOptions {
+    isolation: Isolation,
+    attempts: u32,
+}
+
+impl Default for TransactionOptions {
+    fn default() -> Self {
+        Self { isolation: Isolation::default(), attempts: 5 }
+    }
+}
+
+impl TransactionOptions {
+    /// Read committed; five attempts where it may be run again.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What it sees of others.
+    #[must_use]
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+
+    /// How often [`Db::retry`](crate::Db::retry) runs it at most. At least once.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.max(1);
+        self
+    }
+
+    pub(crate) fn most_attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// As it stands behind PostgreSQL's BEGIN.
+    pub(crate) fn as_sql(&self) -> &'static str {
+        match self.isolation {
+            Isolation::ReadCommitted => "ISOLATION LEVEL READ COMMITTED READ WRITE",
+            Isolation::RepeatableRead => "ISOLATION LEVEL REPEATABLE READ READ WRITE",
+            Isolation::Serializable => "ISOLATION LEVEL SERIALIZABLE READ WRITE",
+        }
+    }
+}
+
 /// An open transaction. It rolls back when it is dropped.
 ///
-/// On SQLite it is the one writer: nobody else writes until it ends, and if no statement comes for
-/// `COVET_DATABASE__TRANSACTION_IDLE_TIMEOUT` it is rolled back. So do no slow work of another kind in it. What it has
-/// written is seen by its own statements only, until it commits.
+/// It keeps a connection until it ends; on SQLite it is the one writer, and nobody else writes meanwhile. If no statement
+/// comes for `COVET_DATABASE__TRANSACTION_IDLE_TIMEOUT` it is rolled back. So do no slow work of another kind in it. What
+/// it has written is seen by its own statements only, until it commits.
 ///
-/// After a statement that the database refused, nothing more can be done in it (as in PostgreSQL): further statements
-/// and `commit` fail with [`Error::TransactionOver`](crate::Error::TransactionOver). An answer that only did not fit,
-/// such as no row for `one`, does not end it.
+/// After a statement that the database refused, or that its caller did not wait for, nothing more can be done in it:
+/// further statements and `commit` fail with [`Error::TransactionOver`]. An answer that only did not fit, such as no row
+/// for `one`, does not end it.
 ///
 /// ```
 /// # use covet_data::{Db, Result, params};
@@ -32,10 +95,22 @@ pub(crate) type Hook = Box<dyn FnOnce() + Send>;
 /// ```
 #[must_use = "a transaction rolls back when it is dropped"]
 pub struct Transaction {
-    pub(crate) handle: Handle,
-    pub(crate) statements: Arc<Statements>,
-    pub(crate) span: TransactionSpan,
+    handle: Handle,
+    statements: Arc<Statements>,
+    span: TransactionSpan,
     hooks: Mutex<Vec<Hook>>,
+}
+
+/// The driver's end of it.
+pub(crate) enum Handle {
+    Sqlite(sqlite::Handle),
+    Postgres(postgres::Handle),
+}
+
+/// Why it was not committed, and whether all of it may be done again.
+pub(crate) struct NotCommitted {
+    pub(crate) error: Error,
+    pub(crate) conflicted: bool,
 }
 
 impl std::fmt::Debug for Transaction {
@@ -50,6 +125,17 @@ impl Transaction {
         Self { handle, statements, span, hooks: Mutex::default() }
     }
 
+    pub(crate) async fn run<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
+        let statement = self.statements.get(sql);
+        let fetched = async {
+            match &self.handle {
+                Handle::Sqlite(handle) => handle.fetch::<F>(statement, params).await,
+                Handle::Postgres(handle) => handle.fetch::<F>(&statement, &params).await,
+            }
+        };
+        self.span.within(fetched).await
+    }
+
     /// Calls `hook` after the commit, and only then; hooks run in the order they were given. They run even if the
     /// caller of `commit` stops waiting. On SQLite they run on the writer's thread, so keep them short: wake somebody,
     /// send on a channel, spawn a task on the runtime of the caller of `commit`.
@@ -57,21 +143,82 @@ impl Transaction {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(hook));
     }
 
+    /// Waits until no other transaction holds the lock of this name, and holds it until the end of this one: for work that
+    /// only one instance may do at a time, or rows that do not exist yet. On SQLite, where one transaction writes at a
+    /// time, there is nothing to wait for.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if it is held for longer than a statement may take, [`Error::Deadlock`], and as
+    /// [`execute`](Self::execute).
+    pub async fn lock(&self, name: &str) -> Result<()> {
+        match &self.handle {
+            Handle::Sqlite(_) => Ok(()),
+            Handle::Postgres(_) => {
+                let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+                self.execute(sql, params![name]).await.map(drop)
+            }
+        }
+    }
+
+    /// As [`lock`](Self::lock), but does not wait: false if another transaction holds it.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub async fn try_lock(&self, name: &str) -> Result<bool> {
+        match &self.handle {
+            Handle::Sqlite(_) => Ok(true),
+            Handle::Postgres(_) => {
+                let sql = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))";
+                self.one(sql, params![name]).await
+            }
+        }
+    }
+
     /// Makes everything permanent. Once called it goes on even if the caller stops waiting.
     ///
     /// # Errors
-    /// A constraint that is checked at the end, such as a deferred foreign key;
-    /// [`Error::TransactionOver`](crate::Error::TransactionOver) if a statement failed before, or it stood idle for
-    /// too long. Everything was rolled back then.
+    /// A constraint that is checked at the end, such as a deferred foreign key; [`Error::Serialization`];
+    /// [`Error::TransactionOver`] if a statement failed before, or it stood idle for too long. Everything was rolled back
+    /// then. After [`Error::ConnectionLost`] nobody knows whether it was committed.
     pub async fn commit(self) -> Result<()> {
+        self.try_commit().await.map_err(|not| not.error)
+    }
+
+    pub(crate) async fn try_commit(self) -> Result<(), NotCommitted> {
         let hooks = self.hooks.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let outcome = self.handle.commit(hooks).await;
-        self.span.committed(outcome.as_ref().err());
+        let outcome = match self.handle {
+            Handle::Sqlite(handle) => {
+                handle.commit(hooks).await.map_err(|error| NotCommitted { error, conflicted: false })
+            }
+            Handle::Postgres(handle) => handle.commit(hooks).await,
+        };
+        self.span.committed(outcome.as_ref().err().map(|not| &not.error));
         outcome
     }
 
     /// Undoes everything, and waits until that is done.
     pub async fn rollback(self) {
-        self.handle.roll_back().await;
+        match self.handle {
+            Handle::Sqlite(handle) => handle.roll_back().await,
+            Handle::Postgres(handle) => handle.roll_back().await,
+        }
+    }
+
+    /// True if it failed only because of others that ran at the same time.
+    pub(crate) fn conflicted(&self) -> bool {
+        match &self.handle {
+            Handle::Sqlite(_) => false,
+            Handle::Postgres(handle) => handle.conflicted(),
+        }
+    }
+}
+
+/// What is committed stays committed, whatever a hook does.
+pub(crate) fn run_hooks(hooks: Vec<Hook>, runtime: Option<&tokio::runtime::Handle>) {
+    let _entered = runtime.map(tokio::runtime::Handle::enter);
+    for hook in hooks {
+        if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+            tracing::error!("a hook panicked after the commit of its transaction");
+        }
     }
 }

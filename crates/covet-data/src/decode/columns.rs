@@ -3,6 +3,11 @@
 /// A column, as far as both drivers know it alike.
 pub(crate) trait Named {
     fn name(&self) -> &str;
+
+    /// The type of its values, where it is the same for all of them.
+    fn type_name(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The columns of a result.

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::de::{Expected, Unexpected};
 
+use super::columns::Named;
+
 /// A row that does not fit the type it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -45,10 +47,28 @@ impl Refusal {
         Self(Box::new(Parts { column: None, found: found.into(), expected: expected.into() }))
     }
 
+    /// Names the column and its type, unless an inner one is named already.
+    pub(super) fn in_column(self, column: &impl Named) -> Self {
+        if self.0.column.is_some() {
+            return self;
+        }
+        let told = column.type_name().filter(|name| !self.0.found.contains(name));
+        let mut named = self.in_column_named(column.name());
+        if let Some(name) = told {
+            named.0.found = format!("{} ({name})", named.0.found).into();
+        }
+        named
+    }
+
     /// Names the column, unless an inner one is named already.
-    pub(super) fn in_column(mut self, column: &str) -> Self {
+    pub(super) fn in_column_named(mut self, column: &str) -> Self {
         self.0.column.get_or_insert_with(|| column.into());
         self
+    }
+
+    /// No column is to blame.
+    pub(super) fn is_of_whole_row(&self) -> bool {
+        self.0.column.is_none()
     }
 
     /// The type's own `Deserialize` refused, with a reason that may not be shown.
@@ -111,11 +131,11 @@ impl serde::de::Error for Refusal {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new("no such column", format!("a value for the field `{field}`")).in_column(field)
+        Self::new("no such column", format!("a value for the field `{field}`")).in_column_named(field)
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::new("a second value for the same field", "one").in_column(field)
+        Self::new("a second value for the same field", "one").in_column_named(field)
     }
 }
 

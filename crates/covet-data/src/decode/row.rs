@@ -24,17 +24,32 @@ pub(crate) fn row<T: DeserializeOwned, C: Cells>(
     columns: &Columns<C::Column>,
     cells: &C,
 ) -> Result<T, Box<RowMismatch>> {
-    let attempt = |diagnose| T::deserialize(RowDeserializer { columns, cells, diagnose });
-    // The second pass finds what the first did not stop to note: what the refusing type had expected.
-    attempt(false)
-        .or_else(|first: Refusal| attempt(true).map_err(|second: Refusal| (first, second).1))
-        .map_err(|refusal| Box::new(name_the_only_column(refusal, columns).into_mismatch::<T>()))
+    let attempt = |diagnose, any| T::deserialize(RowDeserializer { columns, cells, diagnose, any });
+    attempt(false, Any::Row).or_else(|first: Refusal| {
+        // A type that takes anything, such as a decimal, is asked with the row first. If it wants no row, then perhaps
+        // the only column.
+        if columns.list.len() == 1
+            && let Ok(value) = attempt(false, Any::Column)
+        {
+            return Ok(value);
+        }
+        // Another pass finds what the first did not stop to note: what the refusing type had expected.
+        let any = if first.is_of_whole_row() && columns.list.len() == 1 { Any::Column } else { Any::Row };
+        attempt(true, any).map_err(|refusal| Box::new(name_the_only_column(refusal, columns).into_mismatch::<T>()))
+    })
+}
+
+/// What a type gets that takes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Any {
+    Row,
+    Column,
 }
 
 /// A newtype that checks its value (`#[serde(try_from = …)]`) refuses after the column was read.
 fn name_the_only_column<C: Named>(refusal: Refusal, columns: &Columns<C>) -> Refusal {
     match &*columns.list {
-        [column] if refusal.gives_no_reason() => refusal.in_column(column.name()),
+        [column] if refusal.gives_no_reason() => refusal.in_column(column),
         _ => refusal,
     }
 }
@@ -43,6 +58,7 @@ struct RowDeserializer<'a, C: Cells> {
     columns: &'a Columns<C::Column>,
     cells: &'a C,
     diagnose: bool,
+    any: Any,
 }
 
 impl<C: Cells> Clone for RowDeserializer<'_, C> {
@@ -62,7 +78,7 @@ impl<'a, C: Cells> RowDeserializer<'a, C> {
         ask: impl FnOnce(C::Value<'a>) -> Result<R, Refusal>,
     ) -> Result<R, Refusal> {
         let value = self.cells.value(index, column, self.diagnose);
-        value.and_then(ask).map_err(|refusal| refusal.in_column(column.name()))
+        value.and_then(ask).map_err(|refusal| refusal.in_column(column))
     }
 
     /// The only column, for scalars.
@@ -78,7 +94,9 @@ impl<'a, C: Cells> RowDeserializer<'a, C> {
     fn by_name(self) -> Result<ByName<'a, C>, Refusal> {
         match &self.columns.doubled {
             None => Ok(ByName { row: self, next: 0 }),
-            Some(name) => Err(Refusal::new("this name twice", "each name once (rename one with AS)").in_column(name)),
+            Some(name) => {
+                Err(Refusal::new("this name twice", "each name once (rename one with AS)").in_column_named(name))
+            }
         }
     }
 
@@ -114,7 +132,10 @@ impl<'a, C: Cells> Deserializer<'a> for RowDeserializer<'a, C> {
     }
 
     fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Refusal> {
-        self.deserialize_map(visitor)
+        match self.any {
+            Any::Row => self.deserialize_map(visitor),
+            Any::Column => self.single(|column| column.deserialize_any(visitor)),
+        }
     }
 
     fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Refusal> {
@@ -130,7 +151,7 @@ impl<'a, C: Cells> Deserializer<'a> for RowDeserializer<'a, C> {
         // Serde would quietly make None of an Option without a column.
         if let Some((_, field)) = fields.iter().enumerate().find(|(position, field)| !self.has(*position, field)) {
             let found = format!("no such column, only {}", self.columns.names());
-            return Err(Refusal::new(found, "a column for each field").in_column(field));
+            return Err(Refusal::new(found, "a column for each field").in_column_named(field));
         }
         visitor.visit_map(self.by_name()?)
     }

@@ -19,13 +19,15 @@ pub enum MigrationError {
 
     /// A migration without a script.
     #[error(
-        "migrations/{folder} has no {script}.sql (nor {script}.sqlite.sql); write one, if only with a comment in it"
+        "migrations/{folder} has no {script}.sql (nor {script}.{dialect}.sql); write one, if only with a comment in it"
     )]
     Missing {
         /// The migration.
         folder: String,
         /// `up` or `down`.
         script: &'static str,
+        /// `sqlite` or `postgres`.
+        dialect: &'static str,
     },
 
     /// Two migrations with one number.
@@ -98,6 +100,26 @@ pub enum MigrationError {
         "{version:04}_{name}: statement {statement} of the {script} script failed and everything of it was undone: {error}"
     )]
     Failed {
+        /// The migration.
+        version: u32,
+        /// Its name.
+        name: String,
+        /// `up` or `down`.
+        script: &'static str,
+        /// Which statement of the script, from 1.
+        statement: usize,
+        /// Why.
+        #[source]
+        error: Error,
+    },
+
+    /// A script that runs outside of a transaction failed. What is before that statement has happened.
+    #[error(
+        "{version:04}_{name}: statement {statement} of the {script} script failed, and what is before it has happened, \
+         because the script says `-- covet: no-transaction`: {error}. Put right what it left (an index that is not valid \
+         is dropped), then run it again"
+    )]
+    FailedPartly {
         /// The migration.
         version: u32,
         /// Its name.

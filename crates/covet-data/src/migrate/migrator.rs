@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use covet_core::clock::Clock;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::error::MigrationError;
-use super::source::{Migration, Migrations};
-use super::sqlite::{self, Limits};
+use super::source::{Dialect, Migration, Migrations};
+use super::{postgres, sqlite};
+use crate::db::Backend;
 use crate::{Db, params};
 
 /// Brings the schema of a database up and down.
@@ -73,6 +75,75 @@ impl Status {
     }
 }
 
+/// What a migration would run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Script {
+    /// Its number.
+    pub version: u32,
+    /// Its name.
+    pub name: String,
+    /// The text of its script for the database in use.
+    pub sql: String,
+}
+
+/// Which script of a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Up,
+    Down,
+}
+
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) clock: Clock,
+    pub(super) lock_timeout: Duration,
+    pub(super) table_lock_timeout: Duration,
+}
+
+impl Direction {
+    /// The name of the script.
+    pub(super) fn script(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+
+    /// The next migration to run, if there is one. `applied` was compared with the program.
+    pub(super) fn next<'a>(self, migrations: &'a [Migration], applied: &[Applied]) -> Option<&'a Migration> {
+        match self {
+            Self::Up => migrations.get(applied.len()),
+            Self::Down => applied.len().checked_sub(1).and_then(|newest| migrations.get(newest)),
+        }
+    }
+}
+
+impl Migration {
+    pub(super) fn text(&self, direction: Direction) -> &str {
+        match direction {
+            Direction::Up => &self.up,
+            Direction::Down => &self.down,
+        }
+    }
+
+    fn script(&self, direction: Direction) -> Script {
+        Script { version: self.version, name: self.name.clone(), sql: self.text(direction).to_owned() }
+    }
+}
+
+/// Logs a migration that was run, and tells of it.
+pub(super) fn done(migration: &Migration, direction: Direction, took: Duration) -> Change {
+    let name = migration.name.clone();
+    tracing::info!(
+        version = migration.version,
+        migration = name,
+        duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "migrated {}",
+        direction.script()
+    );
+    Change { version: migration.version, name, took }
+}
+
 /// A row of `covet_migrations`.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct Applied {
@@ -89,7 +160,11 @@ impl Migrator {
     /// # Errors
     /// A wrong name, a number twice or left out, a script that is missing.
     pub fn new(db: &Db, migrations: &Migrations) -> Result<Self, MigrationError> {
-        Ok(Self { db: db.clone(), migrations: migrations.list()? })
+        let dialect = match db.backend() {
+            Backend::Sqlite(_) => Dialect::Sqlite,
+            Backend::Postgres(_) => Dialect::Postgres,
+        };
+        Ok(Self { db: db.clone(), migrations: migrations.list(dialect)? })
     }
 
     /// What is applied and what is pending.
@@ -121,8 +196,7 @@ impl Migrator {
     /// # Errors
     /// If the database does not match this program, or a script fails: those before it stay applied.
     pub async fn up(&self) -> Result<Vec<Change>, MigrationError> {
-        let (migrations, limits) = (self.migrations.clone(), self.limits());
-        self.db.sqlite().exclusively(move |connection| sqlite::up(connection, &migrations, &limits)).await
+        self.migrate(Direction::Up, usize::MAX).await
     }
 
     /// Takes back the newest `count` migrations, newest first. Returns what was taken back.
@@ -130,21 +204,68 @@ impl Migrator {
     /// # Errors
     /// As [`up`](Self::up).
     pub async fn down(&self, count: usize) -> Result<Vec<Change>, MigrationError> {
-        let (migrations, limits) = (self.migrations.clone(), self.limits());
-        self.db.sqlite().exclusively(move |connection| sqlite::down(connection, &migrations, count, &limits)).await
+        self.migrate(Direction::Down, count).await
+    }
+
+    /// The scripts that [`up`](Self::up) would run, in order. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`pending`](Self::pending).
+    pub async fn plan_up(&self) -> Result<Vec<Script>, MigrationError> {
+        let applied = self.applied().await?;
+        verify(&self.migrations, &applied)?;
+        Ok(self.migrations.iter().skip(applied.len()).map(|migration| migration.script(Direction::Up)).collect())
+    }
+
+    /// The scripts that [`down`](Self::down) would run, in order. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`pending`](Self::pending).
+    pub async fn plan_down(&self, count: usize) -> Result<Vec<Script>, MigrationError> {
+        let applied = self.applied().await?;
+        verify(&self.migrations, &applied)?;
+        let applied = self.migrations.iter().take(applied.len()).rev();
+        Ok(applied.take(count).map(|migration| migration.script(Direction::Down)).collect())
+    }
+
+    async fn migrate(&self, direction: Direction, count: usize) -> Result<Vec<Change>, MigrationError> {
+        let limits = self.limits();
+        match self.db.backend() {
+            Backend::Sqlite(sqlite) => {
+                let migrations = self.migrations.clone();
+                let work = move |connection: &mut rusqlite::Connection| {
+                    sqlite::migrate(connection, &migrations, direction, count, &limits)
+                };
+                sqlite.exclusively(work).await
+            }
+            Backend::Postgres(postgres) => {
+                postgres::migrate(postgres, &self.migrations, direction, count, &limits).await
+            }
+        }
     }
 
     fn limits(&self) -> Limits {
-        Limits { clock: self.db.clock().clone(), lock_timeout: self.db.settings().migration_lock_timeout }
+        let settings = self.db.settings();
+        Limits {
+            clock: self.db.clock().clone(),
+            lock_timeout: settings.migration_lock_timeout,
+            table_lock_timeout: settings.migration_table_lock_timeout,
+        }
     }
 
     async fn applied(&self) -> Result<Vec<Applied>, MigrationError> {
-        let table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'covet_migrations')";
-        if !self.db.read().one::<bool>(table, params![]).await? {
+        let table = match self.db.backend() {
+            Backend::Sqlite(_) => {
+                "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'covet_migrations')"
+            }
+            Backend::Postgres(_) => "SELECT to_regclass('covet_migrations') IS NOT NULL",
+        };
+        // Of the primary: a replica may not have what was applied a moment ago.
+        if !self.db.write().one::<bool>(table, params![]).await? {
             return Ok(Vec::new());
         }
         let rows = "SELECT version, name, checksum, applied_at, duration_ms FROM covet_migrations ORDER BY version";
-        Ok(self.db.read().all(rows, params![]).await?)
+        Ok(self.db.write().all(rows, params![]).await?)
     }
 }
 

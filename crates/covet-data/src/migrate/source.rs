@@ -9,8 +9,21 @@ use sha2::{Digest, Sha256};
 
 use super::error::MigrationError;
 
-/// The name of this driver in `up.sqlite.sql`.
-const DIALECT: &str = "sqlite";
+/// Which database the scripts are for: its name in `up.sqlite.sql`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+impl Dialect {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
 
 /// Embeds the folder `migrations` beside the `Cargo.toml` of the crate that calls it, or the one it is given:
 /// `migrations!("$CARGO_MANIFEST_DIR/schema")`. The folder must exist.
@@ -105,7 +118,7 @@ impl Migrations {
     }
 
     /// Checks names and numbers; oldest first.
-    pub(crate) fn list(&self) -> Result<Vec<Migration>, MigrationError> {
+    pub(crate) fn list(&self, dialect: Dialect) -> Result<Vec<Migration>, MigrationError> {
         let mut folders: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
         for (path, text) in self.files.iter().filter(|(path, _)| path.ends_with(".sql")) {
             let wrong = |reason| MigrationError::Name { path: path.clone(), reason };
@@ -122,8 +135,10 @@ impl Migrations {
             }
             folders.entry(folder).or_default().insert(stem, text);
         }
-        let mut migrations =
-            folders.iter().map(|(folder, scripts)| migration(folder, scripts)).collect::<Result<Vec<_>, _>>()?;
+        let mut migrations = folders
+            .iter()
+            .map(|(folder, scripts)| migration(folder, scripts, dialect))
+            .collect::<Result<Vec<_>, _>>()?;
         migrations.sort_by_key(|migration| migration.version);
         for (index, migration) in migrations.iter().enumerate() {
             if let Some(before) = index.checked_sub(1).map(|before| &migrations[before])
@@ -153,7 +168,7 @@ fn collect(folder: &Dir<'_>, files: &mut Vec<(String, String)>) {
     }
 }
 
-fn migration(folder: &str, scripts: &BTreeMap<&str, &str>) -> Result<Migration, MigrationError> {
+fn migration(folder: &str, scripts: &BTreeMap<&str, &str>, dialect: Dialect) -> Result<Migration, MigrationError> {
     let name = folder.split_once('_').filter(|(number, name)| {
         let digits = number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit());
         digits && !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -163,10 +178,14 @@ fn migration(folder: &str, scripts: &BTreeMap<&str, &str>) -> Result<Migration, 
         return Err(MigrationError::Name { path: folder.to_owned(), reason });
     };
     let script = |script: &'static str| {
-        let own = format!("{script}.{DIALECT}");
+        let dialect = dialect.name();
+        let own = format!("{script}.{dialect}");
         let text = scripts.get(own.as_str()).or_else(|| scripts.get(script));
-        text.map(|text| text.replace("\r\n", "\n"))
-            .ok_or_else(|| MigrationError::Missing { folder: folder.to_owned(), script })
+        text.map(|text| text.replace("\r\n", "\n")).ok_or_else(|| MigrationError::Missing {
+            folder: folder.to_owned(),
+            script,
+            dialect,
+        })
     };
     let up = script("up")?;
     let checksum = Sha256::digest(up.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -186,7 +205,7 @@ mod tests {
 
     fn migrations(paths: &[&str]) -> Result<Vec<Migration>, String> {
         let files = paths.iter().map(|path| ((*path).to_owned(), format!("-- {path}"))).collect();
-        Migrations { files }.list().map_err(|error| error.to_string())
+        Migrations { files }.list(Dialect::Sqlite).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -219,7 +238,9 @@ mod tests {
 
     #[test]
     fn line_ends_do_not_change_the_checksum() {
-        let of = |text: &str| migration("0001_a", &BTreeMap::from([("up", text), ("down", "")])).unwrap().checksum;
+        let of = |text: &str| {
+            migration("0001_a", &BTreeMap::from([("up", text), ("down", "")]), Dialect::Sqlite).unwrap().checksum
+        };
         assert_eq!(of("a;\r\nb;"), of("a;\nb;"));
         assert_ne!(of("a;"), of("b;"));
         assert_eq!(of("").len(), 64);

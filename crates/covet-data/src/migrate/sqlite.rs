@@ -4,13 +4,12 @@
 
 use std::time::Duration;
 
-use covet_core::clock::Clock;
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::{Batch, Connection, ffi};
 
 use super::error::MigrationError;
-use super::migrator::{Applied, Change, verify};
+use super::migrator::{Applied, Change, Direction, Limits, done, verify};
 use super::source::Migration;
 use crate::{Error, sqlite};
 
@@ -22,50 +21,18 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS covet_migrations (
     duration_ms INTEGER NOT NULL
 )";
 
-#[derive(Debug)]
-pub(super) struct Limits {
-    pub(super) clock: Clock,
-    pub(super) lock_timeout: Duration,
-}
-
-#[derive(Clone, Copy)]
-enum Direction {
-    Up,
-    Down,
-}
-
-impl Direction {
-    fn script(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-}
-
-pub(super) fn up(
+/// Runs up to `count` migrations.
+pub(super) fn migrate(
     connection: &mut Connection,
     migrations: &[Migration],
-    limits: &Limits,
-) -> Result<Vec<Change>, MigrationError> {
-    let mut changes = Vec::new();
-    let mut session = Session::open(connection, limits)?;
-    while let Some(change) = session.step(migrations, Direction::Up)? {
-        changes.push(change);
-    }
-    Ok(changes)
-}
-
-pub(super) fn down(
-    connection: &mut Connection,
-    migrations: &[Migration],
+    direction: Direction,
     count: usize,
     limits: &Limits,
 ) -> Result<Vec<Change>, MigrationError> {
     let mut changes = Vec::new();
     let mut session = Session::open(connection, limits)?;
     while changes.len() < count
-        && let Some(change) = session.step(migrations, Direction::Down)?
+        && let Some(change) = session.step(migrations, direction)?
     {
         changes.push(change);
     }
@@ -105,11 +72,7 @@ impl<'a> Session<'a> {
         self.connection.execute_batch(TABLE).map_err(failed)?;
         let applied = self.applied()?;
         verify(migrations, &applied)?;
-        let migration = match direction {
-            Direction::Up => migrations.get(applied.len()),
-            Direction::Down => applied.len().checked_sub(1).and_then(|newest| migrations.get(newest)),
-        };
-        let Some(migration) = migration else {
+        let Some(migration) = direction.next(migrations, &applied) else {
             self.connection.execute_batch("COMMIT").map_err(failed)?;
             return Ok(None);
         };
@@ -119,15 +82,7 @@ impl<'a> Session<'a> {
         let took = self.limits.clock.monotonic().saturating_duration_since(started);
         self.record(migration, direction, took).map_err(failed)?;
         self.connection.execute_batch("COMMIT").map_err(failed)?;
-        let name = migration.name.clone();
-        tracing::info!(
-            version = migration.version,
-            migration = name,
-            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            "migrated {}",
-            direction.script()
-        );
-        Ok(Some(Change { version: migration.version, name, took }))
+        Ok(Some(done(migration, direction, took)))
     }
 
     /// Takes the write lock, which other processes' migrators take too.
@@ -154,10 +109,7 @@ impl<'a> Session<'a> {
     }
 
     fn run(&mut self, migration: &Migration, direction: Direction) -> Result<(), MigrationError> {
-        let sql = match direction {
-            Direction::Up => &migration.up,
-            Direction::Down => &migration.down,
-        };
+        let sql = migration.text(direction);
         // A COMMIT in the script would make half of it permanent; SQLite refuses it before it runs.
         let guard = |context: AuthContext<'_>| match context.action {
             AuthAction::Transaction { .. } => Authorization::Deny,

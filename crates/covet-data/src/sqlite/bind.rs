@@ -74,6 +74,7 @@ fn bind_one(prepared: &mut rusqlite::Statement<'_>, index: usize, value: &Param)
             prepared.raw_bind_parameter(index, &*value.hyphenated().encode_lower(&mut text))
         }
         Param::Timestamp(value) => prepared.raw_bind_parameter(index, format!("{value:.6}")),
+        Param::Array(_) => return Err(Failed::Unfit("SQLite has no lists; bind Json and use json_each($1)")),
         Param::Unfit(why) => return Err(Failed::Unfit(why)),
     }
     .map_err(Failed::Refused)

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use rusqlite::StatementStatus;
 
 use super::bind::bind;
 use super::cell::Column;
-use super::rows::Rows;
+use super::rows::{self, Rows};
 use super::ticket::Ticket;
 use super::translate::Limits;
 use super::watch::{STEPS, Watch};
 use crate::decode::Columns;
 use crate::fetch::Fetch;
-use crate::statement::{Operation, Statement};
+use crate::statement::{IdHasher, Operation, Statement};
 use crate::{Error, Params, Result};
 
 /// A read that took less is run in place next time: handing it over costs some 5 to 50 µs.
@@ -29,28 +29,9 @@ pub(super) struct Connection {
     watch: Arc<Watch>,
     clock: Clock,
     limits: Limits,
-    plans: RefCell<HashMap<u64, Plan, BuildHasherDefault<Id>>>,
+    plans: RefCell<HashMap<u64, Plan, BuildHasherDefault<IdHasher>>>,
     plans_limit: usize,
     transaction: Cell<Transaction>,
-}
-
-/// Numbers of statements are their own hash.
-#[derive(Debug, Default)]
-struct Id(u64);
-
-impl Hasher for Id {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        // The table looks at the highest bits too.
-        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// Whether [`Connection::begin`] was called.
@@ -114,7 +95,7 @@ impl Connection {
         }
         let started = self.clock.monotonic();
         let watching = self.watch.timed(self.limits.statement_timeout, ticket);
-        let outcome = self.rows(statement, params, |rows| rows.fetch::<F>());
+        let outcome = self.rows(statement, params, rows::fetch::<F>);
         drop(watching);
         let took = self.clock.monotonic().saturating_duration_since(started);
         statement.set_quick(took <= QUICK);
@@ -127,19 +108,19 @@ impl Connection {
         if outcome.is_err() && ticket.is_some_and(|ticket| ticket.is_abandoned()) {
             return outcome.map(|(output, _)| output);
         }
-        measured(statement, took, outcome)
+        statement.measured(took, outcome)
     }
 
     /// Runs a read on a thread of the async runtime. `None`: it would take longer than it may; nothing was done.
     pub(super) fn run_quick<F: Fetch>(&self, statement: &Statement, params: &Params) -> Option<Result<F::Output>> {
         let started = self.clock.monotonic();
         let watching = self.watch.quick();
-        let outcome = self.rows(statement, params, |rows| rows.fetch::<F>());
+        let outcome = self.rows(statement, params, rows::fetch::<F>);
         drop(watching);
         let took = self.clock.monotonic().saturating_duration_since(started);
         let cut_short = matches!(outcome, Err(Error::Timeout { .. } | Error::Busy { .. }));
         statement.set_quick(!cut_short && took <= QUICK);
-        (!cut_short).then(|| measured(statement, took, outcome))
+        (!cut_short).then(|| statement.measured(took, outcome))
     }
 
     /// Runs a statement for a stream, which takes rows at its own pace. `take` gets the rows, and a function that
@@ -156,7 +137,7 @@ impl Connection {
         let anew = || self.watch.restart(self.limits.statement_timeout);
         let outcome = self.rows(statement, params, |rows| take(rows, &anew));
         drop(watching);
-        measured(statement, self.clock.monotonic().saturating_duration_since(started), outcome)
+        statement.measured(self.clock.monotonic().saturating_duration_since(started), outcome)
     }
 
     /// Prepares, binds, and lets `take` have the rows. A statement that writes is run to its end whatever `take` did,
@@ -169,7 +150,7 @@ impl Connection {
     ) -> Result<R> {
         if statement.operation == Operation::Transaction {
             let advice = "transactions are made by db.begin(), commit() and rollback(), not by statements";
-            return Err(Error::Statement(advice.to_owned()));
+            return Err(Error::Statement(advice.into()));
         }
         let translate = |error| self.limits.translate(error);
         let mut prepared = self.raw.prepare_cached(&statement.text).map_err(translate)?;
@@ -200,7 +181,7 @@ impl Connection {
         {
             return Arc::clone(&plan.columns);
         }
-        let columns = Arc::new(super::rows::columns_of(prepared));
+        let columns = Arc::new(rows::columns_of(prepared));
         if plans.len() >= self.plans_limit {
             plans.clear();
         }
@@ -266,24 +247,6 @@ impl Connection {
         let tidy = "PRAGMA analysis_limit=400; PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);";
         if let Err(error) = self.raw.execute_batch(tidy) {
             tracing::warn!(%error, "the database was not tidied up before closing; the next start will do it");
-        }
-    }
-}
-
-fn measured<R>(statement: &Statement, took: Duration, outcome: Result<(R, u64)>) -> Result<R> {
-    match outcome {
-        Ok((output, rows)) => {
-            statement.ran(took, Ok(rows));
-            Ok(output)
-        }
-        // "No such row" is an answer.
-        Err(Error::NotFound) => {
-            statement.ran(took, Ok(0));
-            Err(Error::NotFound)
-        }
-        Err(error) => {
-            statement.ran(took, Err(&error));
-            Err(error)
         }
     }
 }

@@ -28,16 +28,16 @@ pub(super) struct Opener {
 }
 
 impl Opener {
-    pub(super) fn new(settings: &DatabaseSettings, clock: &Clock) -> Result<Self> {
+    pub(super) fn new(file: PathBuf, settings: &DatabaseSettings, clock: &Clock) -> Self {
         let limits = Limits { busy_timeout: settings.busy_timeout, statement_timeout: settings.statement_timeout };
-        Ok(Self {
-            file: settings.sqlite_file()?,
+        Self {
+            file,
             clock: clock.clone(),
             limits,
             synchronous: settings.synchronous,
             wal_size_limit: settings.wal_size_limit.bytes(),
             statement_cache: settings.statement_cache,
-        })
+        }
     }
 
     /// The connection that writes. Makes the folder and the file if they are missing.

@@ -44,15 +44,6 @@ impl<'a> Rows<'a> {
         Self { of, rows: prepared.raw_query(), finished: false }
     }
 
-    /// Takes all rows as `F` does. Returns its output, and how many rows were read or changed.
-    pub(super) fn fetch<F: Fetch>(&mut self) -> Result<(F::Output, u64)> {
-        let mut fetch = F::default();
-        while let Some(row) = self.step()? {
-            fetch.row(&row)?;
-        }
-        fetch.finish(self.changed())
-    }
-
     /// The next row as a `T`.
     pub(super) fn next<T: FromRow>(&mut self) -> Result<Option<T>> {
         self.step()?.map(|row| row.decode()).transpose()
@@ -81,6 +72,15 @@ impl<'a> Rows<'a> {
             Operation::Define | Operation::Transaction | Operation::Other => Some(0),
         }
     }
+}
+
+/// Takes all rows as `F` does. Returns its output, and how many rows were read or changed.
+pub(super) fn fetch<F: Fetch>(rows: &mut Rows<'_>) -> Result<(F::Output, u64)> {
+    let mut fetch = F::default();
+    while let Some(row) = rows.step()? {
+        fetch.row(&row)?;
+    }
+    fetch.finish(rows.changed())
 }
 
 impl fetch::Row for Row<'_, '_> {

@@ -14,12 +14,8 @@ use super::connection::Connection;
 use super::ticket::Ticket;
 use crate::fetch::FromRow;
 use crate::statement::Statement;
+use crate::stream::{AHEAD, BATCH};
 use crate::{Error, Params, Result};
-
-/// Rows in a batch: a hand-over costs as much as reading some ten of them.
-const BATCH: usize = 64;
-/// Batches read ahead.
-const AHEAD: usize = 2;
 
 /// Where batches arrive.
 pub(super) type Batches<T> = mpsc::Receiver<Vec<T>>;

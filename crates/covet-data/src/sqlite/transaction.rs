@@ -2,7 +2,6 @@
 //!
 //! It ends by commit, rollback, dropping the handle, or by standing idle for too long.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::sync::oneshot;
 use super::connection::Connection;
 use super::ticket::{Task, Ticket, Work};
 use crate::instruments::transaction_ended;
-use crate::transaction::Hook;
+use crate::transaction::{Hook, run_hooks};
 use crate::{Error, Result};
 
 enum Command {
@@ -137,16 +136,6 @@ fn serve(
                 );
                 return "idle_timeout";
             }
-        }
-    }
-}
-
-/// What is committed stays committed, whatever a hook does.
-fn run_hooks(hooks: Vec<Hook>, runtime: Option<&tokio::runtime::Handle>) {
-    let _entered = runtime.map(tokio::runtime::Handle::enter);
-    for hook in hooks {
-        if catch_unwind(AssertUnwindSafe(hook)).is_err() {
-            tracing::error!("a hook panicked after the commit of its transaction");
         }
     }
 }

@@ -22,10 +22,10 @@ impl Limits {
             }
             rusqlite::Error::SqlInputError { error, msg, .. } => self.failure(error, &msg),
             rusqlite::Error::MultipleStatement => {
-                Error::Statement("the text holds more than one statement; run them one by one".to_owned())
+                Error::Statement("the text holds more than one statement; run them one by one".into())
             }
-            rusqlite::Error::NulError(_) => Error::Statement("the text holds a NUL character".to_owned()),
-            other => Error::Statement(other.to_string()),
+            rusqlite::Error::NulError(_) => Error::Statement("the text holds a NUL character".into()),
+            other => Error::Statement(other.to_string().into()),
         }
     }
 
@@ -46,8 +46,8 @@ impl Limits {
             | ffi::SQLITE_READONLY
             | ffi::SQLITE_NOLFS => Error::Storage(message.to_owned()),
             ffi::SQLITE_CANTOPEN => Error::Connection(message.to_owned()),
-            ffi::SQLITE_MISMATCH | ffi::SQLITE_TOOBIG => Error::Datatype(message.to_owned()),
-            _ => Error::Statement(without_literals(message)),
+            ffi::SQLITE_MISMATCH | ffi::SQLITE_TOOBIG => Error::Datatype(message.into()),
+            _ => Error::Statement(without_literals(message).into()),
         }
     }
 }
@@ -59,15 +59,15 @@ fn constraint(extended_code: i32, message: &str) -> Error {
             unique(subject)
         }
         ffi::SQLITE_CONSTRAINT_FOREIGNKEY => Error::ForeignKey { constraint: None, table: None },
-        ffi::SQLITE_CONSTRAINT_CHECK => Error::Check { constraint: subject.to_owned() },
+        ffi::SQLITE_CONSTRAINT_CHECK => Error::Check { constraint: subject.to_owned(), table: None },
         // RAISE(ABORT, 'text') in a trigger: the text is the rule's.
-        ffi::SQLITE_CONSTRAINT_TRIGGER => Error::Check { constraint: message.to_owned() },
+        ffi::SQLITE_CONSTRAINT_TRIGGER => Error::Check { constraint: message.to_owned(), table: None },
         ffi::SQLITE_CONSTRAINT_NOTNULL => {
             let (table, column) = table_and_column(subject);
             Error::NotNull { table, column }
         }
-        ffi::SQLITE_CONSTRAINT_DATATYPE => Error::Datatype(message.to_owned()),
-        _ => Error::Statement(message.to_owned()),
+        ffi::SQLITE_CONSTRAINT_DATATYPE => Error::Datatype(message.into()),
+        _ => Error::Statement(message.into()),
     }
 }
 

@@ -58,9 +58,9 @@ async fn foreign_keys_hold_in_both_directions() {
 async fn checks_and_not_null_are_named() {
     let fixture = schema().await;
     let young = fails(&fixture, "INSERT INTO users VALUES (2, 2, 'b', 5)").await;
-    assert!(matches!(&young, Error::Check { constraint } if constraint == "adult"), "{young:?}");
+    assert!(matches!(&young, Error::Check { constraint, .. } if constraint == "adult"), "{young:?}");
     let unnamed = fails(&fixture, "INSERT INTO exact VALUES (13)").await;
-    assert!(matches!(&unnamed, Error::Check { constraint } if constraint == "n <> 13"), "{unnamed:?}");
+    assert!(matches!(&unnamed, Error::Check { constraint, .. } if constraint == "n <> 13"), "{unnamed:?}");
     let null = fails(&fixture, "INSERT INTO users (tenant) VALUES (2)").await;
     assert!(
         matches!(&null, Error::NotNull { table: Some(table), column } if table == "users" && column == "email"),
@@ -80,7 +80,7 @@ async fn a_trigger_that_raises_is_a_check() {
         )
         .await;
     let error = fixture.db.write().execute(INSERT, params!["bob"]).await.unwrap_err();
-    assert!(matches!(&error, Error::Check { constraint } if constraint == "bob may not enter"), "{error:?}");
+    assert!(matches!(&error, Error::Check { constraint, .. } if constraint == "bob may not enter"), "{error:?}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use covet_core::clock::Clock;
 use covet_core::settings::Loaded;
 use covet_data::Db;
-use covet_data::migrate::{Change, Entry, MigrationError, Migrator, State, Status};
+use covet_data::migrate::{Change, Entry, MigrationError, Migrator, Script, State, Status};
 use covet_data::settings::DatabaseSettings;
 use serde::Serialize;
 
@@ -16,12 +16,19 @@ use crate::App;
 #[derive(Debug, Subcommand)]
 pub(super) enum Migrate {
     /// Apply what is pending.
-    Up,
+    Up {
+        /// Print the SQL that would run, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Take back the last migration, or the last few. What they created is lost.
     Down {
         /// How many.
         #[arg(default_value_t = 1)]
         count: usize,
+        /// Print the SQL that would run, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List the migrations and whether each is applied. Exit code 1 when some are pending.
     Status {
@@ -57,12 +64,27 @@ pub(super) async fn run(app: App, loaded: Loaded, command: Migrate) -> ExitCode 
 
 async fn act(migrator: &Migrator, command: Migrate) -> ExitCode {
     match command {
-        Migrate::Up => told(migrator.up().await, "applied", "nothing is pending"),
-        Migrate::Down { count } => told(migrator.down(count).await, "taken back", "nothing is applied"),
+        Migrate::Up { dry_run: true } => planned(migrator.plan_up().await),
+        Migrate::Up { dry_run: false } => told(migrator.up().await, "applied", "nothing is pending"),
+        Migrate::Down { count, dry_run: true } => planned(migrator.plan_down(count).await),
+        Migrate::Down { count, dry_run: false } => told(migrator.down(count).await, "taken back", "nothing is applied"),
         Migrate::Status { json } => match migrator.status().await {
             Ok(status) => show(status, json),
             Err(error) => could_not("cannot read the schema's state", &error),
         },
+    }
+}
+
+/// The scripts as one, with a comment ahead of each.
+fn planned(scripts: Result<Vec<Script>, MigrationError>) -> ExitCode {
+    match scripts {
+        Ok(scripts) => {
+            for Script { version, name, sql } in scripts {
+                print(&format!("-- {version:04}_{name}\n{}\n", sql.trim_end()));
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => could_not("cannot plan the migrations", &error),
     }
 }
 
