@@ -1,10 +1,11 @@
-//! A throw-away database with the schema and a user in it, for tests of the tables.
+//! Throw-away databases with the schema and a user in them, for tests of the tables.
 
 use covet::clock::Clock;
 use covet::data::Db;
 use covet::data::migrate::Migrator;
 use covet::data::settings::DatabaseSettings;
 use covet::identity::password::PasswordHash;
+use covet_testkit::Database;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -14,16 +15,31 @@ use crate::users::{Email, NewUser, Users};
 /// The user who is there.
 pub(crate) const ADA: Uuid = Uuid::from_u128(1);
 
-/// Goes with its folder.
+/// Goes with what it lies in.
 pub(crate) struct TestDb {
     pub(crate) db: Db,
-    _folder: TempDir,
+    _place: Place,
 }
 
-pub(crate) async fn test_db() -> TestDb {
+enum Place {
+    Folder { _folder: TempDir },
+    Server { _database: Database },
+}
+
+/// One on each database that the service runs on: a test runs on all of them.
+pub(crate) async fn each_database() -> [TestDb; 2] {
     let folder = tempfile::tempdir().unwrap();
-    let settings = DatabaseSettings::sqlite(folder.path().join("test.db"));
-    let db = Db::connect(&settings, Clock::system()).await.unwrap();
+    let sqlite = DatabaseSettings::sqlite(folder.path().join("test.db"));
+    let database = Database::create().await.unwrap();
+    let postgres = DatabaseSettings::at(&database.url());
+    [
+        TestDb { db: with_ada(&sqlite).await, _place: Place::Folder { _folder: folder } },
+        TestDb { db: with_ada(&postgres).await, _place: Place::Server { _database: database } },
+    ]
+}
+
+async fn with_ada(settings: &DatabaseSettings) -> Db {
+    let db = Db::connect(settings, Clock::system()).await.unwrap();
     Migrator::new(&db, &crate::schema()).unwrap().up().await.unwrap();
     let ada = NewUser {
         email: Email::parse("ada@example.com").unwrap(),
@@ -31,7 +47,7 @@ pub(crate) async fn test_db() -> TestDb {
         password: PasswordHash::from_stored("unused".to_owned()),
     };
     Users(&db).insert(ADA, &ada, at("2026-01-01T00:00:00Z")).await.unwrap();
-    TestDb { db, _folder: folder }
+    db
 }
 
 pub(crate) fn at(text: &str) -> Timestamp {

@@ -38,24 +38,25 @@ mod tests {
 
     use super::super::sessions::{EndReason, Sessions};
     use super::*;
-    use crate::test_db::{ADA, at, test_db};
+    use crate::test_db::{ADA, at, each_database};
 
     #[tokio::test]
     async fn only_what_has_been_over_for_a_week_goes() {
-        let test = test_db().await;
-        let auth = AuthSettings::defaults(Environment::Development);
-        let sessions = Sessions(&test.db);
-        let (old, new) = (Uuid::from_u128(10), Uuid::from_u128(11));
-        let first = sessions.open(old, ADA, &auth, at("2026-01-01T00:00:00Z")).await.unwrap();
-        sessions.open(new, ADA, &auth, at("2026-01-01T00:00:00Z")).await.unwrap();
-        sessions.end_by_token(&first.fingerprint(), EndReason::Logout, at("2026-01-02T00:00:00Z")).await.unwrap();
+        for test in each_database().await {
+            let auth = AuthSettings::defaults(Environment::Development);
+            let sessions = Sessions(&test.db);
+            let (old, new) = (Uuid::from_u128(10), Uuid::from_u128(11));
+            let first = sessions.open(old, ADA, &auth, at("2026-01-01T00:00:00Z")).await.unwrap();
+            sessions.open(new, ADA, &auth, at("2026-01-01T00:00:00Z")).await.unwrap();
+            sessions.end_by_token(&first.fingerprint(), EndReason::Logout, at("2026-01-02T00:00:00Z")).await.unwrap();
 
-        assert_eq!(purge(&test.db, at("2026-01-09T00:00:00Z")).await.unwrap(), 0);
-        assert_eq!(purge(&test.db, at("2026-01-09T00:00:01Z")).await.unwrap(), 1);
-        let left: Vec<Uuid> = test.db.read().all("SELECT session_id FROM refresh_tokens", params![]).await.unwrap();
-        assert_eq!(left, [new]);
-        assert!(purge(&test.db, at("2027-01-01T00:00:00Z")).await.unwrap() > 0);
-        let left: i64 = test.db.read().one("SELECT count(*) FROM refresh_tokens", params![]).await.unwrap();
-        assert_eq!(left, 0);
+            assert_eq!(purge(&test.db, at("2026-01-09T00:00:00Z")).await.unwrap(), 0);
+            assert_eq!(purge(&test.db, at("2026-01-09T00:00:01Z")).await.unwrap(), 1);
+            let left: Vec<Uuid> = test.db.read().all("SELECT session_id FROM refresh_tokens", params![]).await.unwrap();
+            assert_eq!(left, [new]);
+            assert!(purge(&test.db, at("2027-01-01T00:00:00Z")).await.unwrap() > 0);
+            let left: i64 = test.db.read().one("SELECT count(*) FROM refresh_tokens", params![]).await.unwrap();
+            assert_eq!(left, 0);
+        }
     }
 }

@@ -224,7 +224,7 @@ mod tests {
     use covet::settings::Section;
 
     use super::*;
-    use crate::test_db::{ADA, at, test_db};
+    use crate::test_db::{ADA, at, each_database};
 
     const SESSION: Uuid = Uuid::from_u128(2);
 
@@ -258,43 +258,51 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_that_is_not_used_expires_and_its_login_with_it() {
-        let test = test_db().await;
-        let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
-        let token = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
-        let late = sessions.refresh(&token.fingerprint(), &auth(), start + days(30)).await.unwrap();
-        assert_eq!(verdict(&late), Some(RefreshVerdict::Expired));
+        for test in each_database().await {
+            let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+            let token = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
+            let late = sessions.refresh(&token.fingerprint(), &auth(), start + days(30)).await.unwrap();
+            assert_eq!(verdict(&late), Some(RefreshVerdict::Expired));
+        }
     }
 
     #[tokio::test]
     async fn refreshing_keeps_a_login_alive_until_its_lifetime_ends() {
-        let test = test_db().await;
-        let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
-        let mut token = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
-        for day in [29, 58, 87] {
-            let refreshed = sessions.refresh(&token.fingerprint(), &auth(), start + days(day)).await.unwrap();
-            let Refreshed::Next { user, session, token: next } = refreshed else { panic!("day {day}: {refreshed:?}") };
-            assert_eq!((user, session), (ADA, SESSION));
-            token = next;
+        for test in each_database().await {
+            let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+            let mut token = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
+            for day in [29, 58, 87] {
+                let refreshed = sessions.refresh(&token.fingerprint(), &auth(), start + days(day)).await.unwrap();
+                let Refreshed::Next { user, session, token: next } = refreshed else {
+                    panic!("day {day}: {refreshed:?}")
+                };
+                assert_eq!((user, session), (ADA, SESSION));
+                token = next;
+            }
+            let over = sessions.refresh(&token.fingerprint(), &auth(), start + days(90)).await.unwrap();
+            assert_eq!(verdict(&over), Some(RefreshVerdict::Expired));
         }
-        let over = sessions.refresh(&token.fingerprint(), &auth(), start + days(90)).await.unwrap();
-        assert_eq!(verdict(&over), Some(RefreshVerdict::Expired));
     }
 
     #[tokio::test]
     async fn a_reused_token_ends_the_session_and_says_whose_it_was() {
-        let test = test_db().await;
-        let (sessions, now) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
-        let first = sessions.open(SESSION, ADA, &auth(), now).await.unwrap().fingerprint();
-        let Refreshed::Next { token: second, .. } = sessions.refresh(&first, &auth(), now).await.unwrap() else {
-            panic!("the first use is good")
-        };
-        let reused = sessions.refresh(&first, &auth(), now).await.unwrap();
-        assert!(matches!(reused, Refreshed::Refused { user: ADA, session: SESSION, verdict: RefreshVerdict::Reused }));
-        let after = sessions.refresh(&second.fingerprint(), &auth(), now).await.unwrap();
-        assert_eq!(verdict(&after), Some(RefreshVerdict::Ended));
-        let reason: String = test.db.read().one("SELECT end_reason FROM sessions", params![]).await.unwrap();
-        assert_eq!(reason, "token_reused");
-        let strange = RefreshToken::generate().fingerprint();
-        assert!(matches!(sessions.refresh(&strange, &auth(), now).await.unwrap(), Refreshed::Unknown));
+        for test in each_database().await {
+            let (sessions, now) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+            let first = sessions.open(SESSION, ADA, &auth(), now).await.unwrap().fingerprint();
+            let Refreshed::Next { token: second, .. } = sessions.refresh(&first, &auth(), now).await.unwrap() else {
+                panic!("the first use is good")
+            };
+            let reused = sessions.refresh(&first, &auth(), now).await.unwrap();
+            assert!(matches!(
+                reused,
+                Refreshed::Refused { user: ADA, session: SESSION, verdict: RefreshVerdict::Reused }
+            ));
+            let after = sessions.refresh(&second.fingerprint(), &auth(), now).await.unwrap();
+            assert_eq!(verdict(&after), Some(RefreshVerdict::Ended));
+            let reason: String = test.db.read().one("SELECT end_reason FROM sessions", params![]).await.unwrap();
+            assert_eq!(reason, "token_reused");
+            let strange = RefreshToken::generate().fingerprint();
+            assert!(matches!(sessions.refresh(&strange, &auth(), now).await.unwrap(), Refreshed::Unknown));
+        }
     }
 }

@@ -9,6 +9,7 @@ use covet::data::{Db, params};
 use covet_testkit::wait_until;
 use serde_json::{Value, json};
 
+use crate::database::Database;
 use crate::support::{Api, PASSWORD, service, text};
 
 #[tokio::test]
@@ -218,18 +219,16 @@ async fn every_route_but_those_of_auth_wants_a_token() {
 
 #[tokio::test]
 async fn a_login_renews_a_hash_made_with_other_parameters() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("shared.db");
-    let shared = || service().env("DATABASE_URL", format!("sqlite://{}", file.display()));
-    let mut before = Api::start_with(shared().env("COVET_AUTH__PASSWORD_ITERATIONS", "3")).await;
+    let database = Database::create().await;
+    let mut before = Api::start_on(&database, service().env("COVET_AUTH__PASSWORD_ITERATIONS", "3")).await;
     let mut ada = before.register("ada").await;
     before.service.stop().await.unwrap();
 
-    let mut now = Api::start_with(shared()).await;
+    let mut now = Api::start_on(&database, service()).await;
     now.log_in(&mut ada).await;
     now.log_in(&mut ada).await;
     now.service.stop().await.unwrap();
-    let db = Db::connect(&DatabaseSettings::sqlite(&file), Clock::system()).await.unwrap();
+    let db = Db::connect(&DatabaseSettings::at(&database.url()), Clock::system()).await.unwrap();
     let hash: String = db.read().one("SELECT password_hash FROM users", params![]).await.unwrap();
     assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
     db.close().await;

@@ -1,9 +1,12 @@
-//! The API over HTTP, as its clients see it: each test starts the service itself, with an empty database.
+//! The API over HTTP, as its clients see it: each test starts the service itself, with an empty database. Here it is
+//! SQLite; `tests/api_postgres.rs` runs the same tests on PostgreSQL.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and its helpers with it")]
 
 mod auth;
 mod business;
+#[path = "database/sqlite.rs"]
+mod database;
 mod events;
 mod migrations;
 mod notes;

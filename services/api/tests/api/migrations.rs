@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 
+use crate::database::Database;
 use crate::support::service;
 
 #[tokio::test]
 async fn every_migration_can_be_taken_back_and_applied_again() {
-    let service = service().prepare().unwrap();
+    let database = Database::create().await;
+    let service = service().env("DATABASE_URL", database.url()).prepare().unwrap();
     let migrate = async |arguments: &[&str]| {
         let finished = service.command(&[&["migrate"], arguments].concat()).await.unwrap();
         finished.success("migrate").unwrap().stdout

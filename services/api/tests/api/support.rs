@@ -5,12 +5,16 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::database::Database;
+
 /// The password of every user here.
 pub(crate) const PASSWORD: &str = "seven grey herons wait";
 
 /// A running service.
 pub(crate) struct Api {
     pub(crate) service: Service,
+    // Last: the service ends before its database goes.
+    _database: Option<Database>,
 }
 
 /// A registered user who is logged in.
@@ -45,8 +49,17 @@ impl Api {
         Self::start_with(service()).await
     }
 
+    /// With other variables than the defaults, and an empty database.
     pub(crate) async fn start_with(service: ServiceBuilder) -> Self {
-        Self { service: service.start().await.unwrap() }
+        let database = Database::create().await;
+        let service = service.env("DATABASE_URL", database.url()).start().await.unwrap();
+        Self { service, _database: Some(database) }
+    }
+
+    /// On a database that others use too.
+    pub(crate) async fn start_on(database: &Database, service: ServiceBuilder) -> Self {
+        let service = service.env("DATABASE_URL", database.url()).start().await.unwrap();
+        Self { service, _database: None }
     }
 
     pub(crate) async fn register(&self, name: &str) -> User {
