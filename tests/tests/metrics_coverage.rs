@@ -12,7 +12,7 @@ use covet_system_tests::drill;
 use covet_system_tests::exposition::Exposition;
 use covet_system_tests::raw_http::Connection;
 use covet_system_tests::scrape::{scrape, scrape_until};
-use covet_testkit::Service;
+use covet_testkit::{Database, Service};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
@@ -27,16 +27,19 @@ struct Scrapes {
 
 struct Scene {
     drill: Scrapes,
+    /// The drill service on PostgreSQL.
+    postgres: Scrapes,
     api: Scrapes,
 }
 
 #[derive(Clone, Copy)]
 enum On {
     Drill,
+    Postgres,
     Api,
 }
 
-use On::{Api, Drill};
+use On::{Api, Drill, Postgres};
 
 type Labels = &'static [(&'static str, &'static str)];
 
@@ -92,10 +95,10 @@ const TABLE: [(&str, &str, Expect); 60] = [
     ("db_connection_pool_overflow", "a second transaction waits", Lasts(Drill, "db_connection_pool_overflow", &[], 1.0)),
     ("db_transaction_duration_seconds", "a transaction is committed", Grows(Drill, "db_transaction_duration_seconds_count", &[("status", "commit")], 1.0)),
     ("db_transactions_total", "a transaction is rolled back", Grows(Drill, "db_transactions_total", &[("status", "rollback")], 1.0)),
-    ("db_deadlocks_total", "two transactions lock rows crosswise", Open("PostgreSQL: SQLite has one writer")),
+    ("db_deadlocks_total", "two transactions lock rows crosswise", Grows(Postgres, "db_deadlocks_total", &[], 1.0)),
     ("db_rows_affected", "3 rows written", Grows(Drill, "db_rows_affected", &[("operation", "INSERT")], 3.0)),
-    ("db_cache_hits", "a query is asked twice", Open("the query cache")),
-    ("db_cache_misses", "a query is asked for the first time", Open("the query cache")),
+    ("db_cache_hits", "a query is asked three times", Grows(Drill, "db_cache_hits", &[], 2.0)),
+    ("db_cache_misses", "a query is asked for the first time", Grows(Drill, "db_cache_misses", &[], 1.0)),
     ("db_connection_errors", "a transaction waits too long for its turn", Grows(Drill, "db_connection_errors", &[("error_type", "timeout")], 1.0)),
     ("db_query_errors", "a statement names no table", Grows(Drill, "db_query_errors", &[("operation", "DELETE"), ("error_type", "statement")], 1.0)),
     ("db_slow_queries_total", "a statement counts to two million", Grows(Drill, "db_slow_queries_total", &[("operation", "SELECT")], 1.0)),
@@ -138,7 +141,7 @@ async fn each_documented_metric_moves_with_its_event() -> Result<()> {
     for ((name, ..), (documented, _)) in TABLE.iter().zip(DOCUMENTED) {
         assert_eq!(*name, documented);
     }
-    let scene = Scene { drill: drill_scene().await?, api: api_scene().await? };
+    let scene = Scene { drill: drill_scene().await?, postgres: postgres_scene().await?, api: api_scene().await? };
     let (mut wrong, mut report) = (0, String::new());
     for (name, event, expect) in &TABLE {
         let (expected, observed, right) = compare(&scene, name, expect);
@@ -155,6 +158,7 @@ async fn each_documented_metric_moves_with_its_event() -> Result<()> {
 fn compare(scene: &Scene, name: &str, expect: &Expect) -> (String, String, bool) {
     let of = |on: &On| match on {
         Drill => &scene.drill,
+        Postgres => &scene.postgres,
         Api => &scene.api,
     };
     let growth = |on: &On, sample: &str, labels: Labels| {
@@ -181,7 +185,7 @@ fn compare(scene: &Scene, name: &str, expect: &Expect) -> (String, String, bool)
             (format!("{least} to {most}"), seen.to_string(), (*least..=*most).contains(&seen))
         }
         Open(part) => {
-            let all = [&scene.drill.after, &scene.api.after];
+            let all = [&scene.drill.after, &scene.postgres.after, &scene.api.after];
             let moved = all.into_iter().flat_map(|scrape| &scrape.samples).find(|sample| {
                 let own = sample.name.strip_prefix(name);
                 own.is_some_and(|rest| matches!(rest, "" | "_count" | "_sum" | "_bucket")) && sample.value != 0.0
@@ -211,6 +215,7 @@ async fn drill_scene() -> Result<Scrapes> {
         ("/db/roll-back", 200, 1),
         ("/db/wrong", 500, 1),
         ("/db/slow", 200, 1),
+        ("/db/cached", 200, 3),
     ] {
         for _ in 0..times {
             connection.send_get(path).await?;
@@ -270,6 +275,20 @@ async fn under_way(service: &Service) -> Result<Exposition> {
     socket.close(None).await?;
     while socket.next().await.is_some() {}
     Ok(during)
+}
+
+async fn postgres_scene() -> Result<Scrapes> {
+    let database = Database::create().await?;
+    let service = drill::builder()?.env("DATABASE_URL", database.url()).start().await?;
+    let before = scrape(&service).await?;
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send_get("/db/deadlock").await?;
+    let response = connection.response().await?;
+    assert_eq!((response.status, response.text()), (200, "1".into()));
+    let during = scrape(&service).await?;
+    let after = scrape(&service).await?;
+    drop(service);
+    Ok(Scrapes { before, during, after })
 }
 
 async fn api_scene() -> Result<Scrapes> {

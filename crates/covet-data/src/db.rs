@@ -6,8 +6,10 @@ use std::time::Duration;
 use covet_core::clock::Clock;
 
 use crate::address::Address;
+use crate::plans::plans;
 use crate::postgres::{Lsn, Position, Postgres, PostgresConnection};
 use crate::query::{Reader, Writer};
+use crate::query_cache::{Cached, CachedQuery, QueryCache, Writes};
 use crate::settings::DatabaseSettings;
 use crate::spans::System;
 use crate::sqlite::Sqlite;
@@ -71,11 +73,18 @@ pub(crate) enum Backend {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     backend: Backend,
     statements: Arc<Statements>,
+    query_cache: Arc<QueryCache>,
     settings: DatabaseSettings,
     clock: Clock,
+}
+
+impl From<Arc<Inner>> for Db {
+    fn from(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
 }
 
 impl Db {
@@ -89,13 +98,19 @@ impl Db {
             Address::Sqlite(file) => Backend::Sqlite(Sqlite::open(file, settings, clock.clone()).await?),
             Address::Postgres(target) => Backend::Postgres(Postgres::open(&target, settings, clock.clone()).await?),
         };
+        let (plans, wanted) = settings.slow_query_plan.then(plans).unzip();
         let inner = Inner {
             backend,
-            statements: Arc::new(Statements::new(settings.slow_query, System::of(&settings.url))),
+            statements: Arc::new(Statements::new(settings.slow_query, System::of(&settings.url), plans)),
+            query_cache: QueryCache::new(settings, clock.clone()),
             settings: settings.clone(),
             clock,
         };
-        Ok(Self(Arc::new(inner)))
+        let db = Self(Arc::new(inner));
+        if let Some(wanted) = wanted {
+            tokio::spawn(wanted.tell(Arc::downgrade(&db.0)));
+        }
+        Ok(db)
     }
 
     /// For statements that only read. A statement that writes fails with [`Error::ReadOnly`]. On PostgreSQL with
@@ -138,6 +153,36 @@ impl Db {
         Writer(self)
     }
 
+    /// For a query of which the results are kept until one of its tables is written to.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use covet_data::{CachedQuery, Db, Result, params};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Price {
+    ///     sku: String,
+    ///     cents: i64,
+    /// }
+    ///
+    /// static PRICES: CachedQuery = CachedQuery::new("SELECT sku, cents FROM prices WHERE shop = $1", &["prices"]);
+    ///
+    /// async fn prices(db: &Db, shop: i64) -> Result<Arc<Vec<Price>>> {
+    ///     db.cached(&PRICES).all(params![shop]).await
+    /// }
+    /// ```
+    #[must_use]
+    pub fn cached(&self, query: &'static CachedQuery) -> Cached<'_> {
+        Cached { db: self, query }
+    }
+
+    /// Says that these tables were written to past this `Db`: results that were made from them are not given out any
+    /// more.
+    pub fn forget_cached(&self, tables: &[&str]) {
+        tables.iter().for_each(|table| self.0.query_cache.forget(Writes::Table(table)));
+    }
+
     /// Opens a transaction, waiting for those before it.
     ///
     /// # Errors
@@ -156,7 +201,7 @@ impl Db {
             Backend::Sqlite(sqlite) => Handle::Sqlite(sqlite.begin().await?),
             Backend::Postgres(postgres) => Handle::Postgres(postgres.begin(options).await?),
         };
-        Ok(Transaction::new(handle, Arc::clone(&self.0.statements)))
+        Ok(Transaction::new(handle, Arc::clone(&self.0.statements), Arc::clone(&self.0.query_cache)))
     }
 
     /// Runs `work` in a transaction: commits if it returns `Ok`, rolls back if it returns `Err` or panics.
@@ -281,6 +326,22 @@ impl Db {
         }
     }
 
+    /// Reads the whole file of a SQLite database and tells what is wrong with it; nothing if it is whole. The service goes
+    /// on meanwhile; only the write-ahead log cannot be cut back until it is over. Takes as long as reading the file.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] on PostgreSQL, which has tools of its own (`pg_amcheck`, checksums of pages);
+    /// [`Error::Connection`] if the file cannot be opened.
+    pub async fn check_integrity(&self) -> Result<Vec<String>> {
+        match &self.0.backend {
+            Backend::Sqlite(sqlite) => sqlite.check_integrity().await,
+            Backend::Postgres(_) => Err(Error::Unsupported(
+                "PostgreSQL is checked with its own tools: pg_amcheck for tables and indexes, data checksums for pages"
+                    .to_owned(),
+            )),
+        }
+    }
+
     /// How the connections stand at this moment.
     #[must_use]
     pub fn connections(&self) -> Connections {
@@ -309,6 +370,10 @@ impl Db {
 
     pub(crate) fn statement(&self, sql: &str) -> Arc<Statement> {
         self.0.statements.get(sql)
+    }
+
+    pub(crate) fn query_cache(&self) -> &Arc<QueryCache> {
+        &self.0.query_cache
     }
 
     pub(crate) fn backend(&self) -> &Backend {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | to run a statement | [`Db::read`], [`Db::write`] |
 //! | several statements that happen together | [`Db::begin`], [`Db::transaction`], [`Db::retry`] |
+//! | results that are kept until a table is written to | [`Db::cached`] |
 //! | which Rust type takes which column | `decode.rs` (the table at its top) |
 //! | what can go wrong | [`Error`] |
 //! | the schema | [`migrations!`], [`migrate::Migrator`] |
@@ -11,7 +12,7 @@
 //! | health and metrics | [`DatabaseCheck`], [`DatabaseCollector`] |
 //! | the drivers | `sqlite.rs`, `postgres.rs` |
 //!
-//! Not here: caching of results, and any knowledge of HTTP.
+//! Not here: any knowledge of HTTP.
 
 mod address;
 mod collector;
@@ -24,8 +25,12 @@ mod instruments;
 mod json;
 pub mod migrate;
 mod param;
+mod plans;
 mod postgres;
 mod query;
+mod query_cache;
+#[cfg(feature = "sea-query")]
+mod sea;
 pub mod settings;
 mod spans;
 mod sqlite;
@@ -43,11 +48,15 @@ pub use migrate::Migrations;
 pub use param::{Element, Param, Params, ToParam};
 pub use postgres::{InvalidPosition, Position, PostgresConnection};
 pub use query::{Executor, Reader, Writer};
+pub use query_cache::{Cached, CachedQuery};
 pub use stream::RowStream;
 pub use transaction::{Isolation, Transaction, TransactionOptions};
 
 /// The drivers, for [`Db::sqlite`] and [`Db::postgres`].
 pub use {rusqlite, tokio_postgres};
+
+#[cfg(feature = "sea-query")]
+pub use sea_query;
 
 /// Used by the macros of this crate.
 #[doc(hidden)]

@@ -115,6 +115,11 @@ impl Postgres {
             }
         }
         self.count(Answered::ByPrimary);
+        self.read_current::<F>(statement, params).await
+    }
+
+    /// Reads from the primary.
+    pub(crate) async fn read_current<F: Fetch>(&self, statement: &Statement, params: &Params) -> Result<F::Output> {
         autocommit::run::<F>(&self.primary, Access::Read, statement, params).await.recorded(statement)
     }
 
@@ -167,7 +172,7 @@ impl Postgres {
 
     pub(crate) async fn close(&self) {
         let pools = [&self.primary].into_iter().chain(self.replicas.pools());
-        join_all(pools.map(|pool| pool.close())).await;
+        join_all(pools.map(Pool::close)).await;
     }
 
     fn count(&self, answered: Answered) {

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::db::{Backend, Db};
 use crate::fetch::{All, Execute, Fetch, One, Optional};
 use crate::postgres::Position;
+use crate::query_cache::PendingWrite;
 use crate::stream::RowStream;
 use crate::transaction::Transaction;
 use crate::{Params, Result};
@@ -59,9 +60,25 @@ impl Reader<'_> {
 impl Writer<'_> {
     async fn run<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
         let statement = self.0.statement(sql);
-        match self.0.backend() {
+        let pending = PendingWrite::of(self.0.query_cache(), &statement);
+        let outcome = match self.0.backend() {
             Backend::Sqlite(sqlite) => sqlite.write::<F>(statement, params).await,
             Backend::Postgres(postgres) => postgres.write::<F>(&statement, &params).await,
+        };
+        if let Some(pending) = pending {
+            pending.ended(&outcome);
+        }
+        outcome
+    }
+}
+
+impl Db {
+    /// Reads what is committed now: not from a replica.
+    pub(crate) async fn read_current<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
+        let statement = self.statement(sql);
+        match self.backend() {
+            Backend::Sqlite(sqlite) => sqlite.read::<F>(statement, params).await,
+            Backend::Postgres(postgres) => postgres.read_current::<F>(&statement, &params).await,
         }
     }
 }

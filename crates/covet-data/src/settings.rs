@@ -105,9 +105,21 @@ pub struct DatabaseSettings {
     /// A statement that runs longer is logged at WARN and counted in `db_slow_queries_total`.
     #[setting(default = "1s", min = "1ms", max = "1h")]
     pub slow_query: Duration,
+    /// Log the plan of a slow statement too, at most every ten minutes for each. The database is asked how it would run
+    /// it, and does not run it. Literals of the statement's text are in the plan; parameters are not.
+    #[setting(default = "false")]
+    pub slow_query_plan: bool,
     /// Prepared statements each connection keeps.
     #[setting(default = "256", min = "1", max = "10000")]
     pub statement_cache: usize,
+    /// Rows that results of cached queries may have together in memory; a result without rows counts as one. The least
+    /// used go first. 0 switches the cache off.
+    #[setting(default = "100000", max = "1000000000")]
+    pub query_cache_rows: u64,
+    /// How long the result of a cached query is kept at most, where the query does not say it. A write to its tables ends
+    /// it at once.
+    #[setting(default = "1h", min = "1s", max = "7d")]
+    pub query_cache_ttl: Duration,
     /// Longest wait for other processes that migrate at the same time, and on PostgreSQL for locks that others hold on
     /// the tables of a script.
     #[setting(default = "60s", min = "100ms", max = "24h")]

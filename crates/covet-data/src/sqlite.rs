@@ -6,15 +6,19 @@
 //! | how a statement runs, and its limits | `connection.rs`, `watch.rs` |
 //! | `$1` and values | `bind.rs`; rows: `rows.rs`, `cell.rs`, `column.rs` |
 //! | error codes | `translate.rs` |
+//! | damage; plans | `integrity.rs`, `plan.rs`, beside everything else: `aside.rs` |
 //! | reads: in place, or on threads | `readers.rs`, `stream.rs` |
 //! | writes and transactions | `writer.rs`, `transaction.rs` |
 //! | waiting, giving up, queueing | `ticket.rs`, `queue.rs` |
 
+mod aside;
 mod bind;
 mod cell;
 mod column;
 mod connection;
+mod integrity;
 mod open;
+mod plan;
 mod queue;
 mod readers;
 mod rows;
@@ -48,6 +52,7 @@ pub(crate) use transaction::Handle;
 /// An open SQLite database.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
+    file: PathBuf,
     readers: Readers,
     writer: Writer,
     clock: Clock,
@@ -56,9 +61,9 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) async fn open(file: PathBuf, settings: &DatabaseSettings, clock: Clock) -> Result<Self> {
-        let opener = Opener::new(file, settings, &clock);
+        let opener = Opener::new(file.clone(), settings, &clock);
         let (writer, readers) = Writer::open(settings, opener, clock.clone()).await?;
-        Ok(Self { readers, writer, clock, stream_idle_timeout: settings.transaction_idle_timeout })
+        Ok(Self { file, readers, writer, clock, stream_idle_timeout: settings.transaction_idle_timeout })
     }
 
     pub(crate) async fn read<F: Fetch>(&self, statement: Arc<Statement>, params: Params) -> Result<F::Output> {
@@ -98,6 +103,18 @@ impl Sqlite {
         E: From<Error> + Send + 'static,
     {
         self.writer.run(move |connection, _| work(connection.raw_mut())).await
+    }
+
+    /// How a statement would be run.
+    pub(crate) async fn plan(&self, text: Arc<str>) -> Result<Vec<String>> {
+        let file = self.file.clone();
+        tokio::task::spawn_blocking(move || plan::of(&file, &text)).await.unwrap_or(Err(Error::Panicked))
+    }
+
+    /// What is wrong with the file; nothing if it is whole.
+    pub(crate) async fn check_integrity(&self) -> Result<Vec<String>> {
+        let file = self.file.clone();
+        tokio::task::spawn_blocking(move || integrity::check(&file)).await.unwrap_or(Err(Error::Panicked))
     }
 
     pub(crate) fn connections(&self) -> Connections {

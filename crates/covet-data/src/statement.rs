@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use classify::changes_within;
 pub(crate) use classify::{Operation, classify};
 pub(crate) use pace::{Estimate, Pace};
 pub(crate) use redact::redact;
@@ -24,6 +25,8 @@ use covet_telemetry::request;
 
 use crate::Error;
 use crate::instruments::{Instruments, InstrumentsCache};
+use crate::plans::Plans;
+use crate::query_cache::Writes;
 use crate::spans::{self, System, Texts};
 
 /// Distinct texts remembered. A program has some hundred; text with values pasted in has no end.
@@ -41,12 +44,16 @@ pub(crate) struct Statement {
     /// SQLite: the last run took so little that handing it to another thread would cost more.
     quick: AtomicBool,
     table: Option<Box<str>>,
+    /// Data-modifying common table expressions, procedures and the like.
+    writes_anything: bool,
     pub(crate) system: System,
     /// What its spans say.
     pub(crate) texts: Texts,
     /// PostgreSQL: how long it tends to take.
     pub(crate) pace: Pace,
     instruments: Arc<Instruments>,
+    /// Where its plan is told if it was slow.
+    plans: Option<Plans>,
 }
 
 impl Statement {
@@ -81,6 +88,19 @@ impl Statement {
                 statement = redact(&self.text),
                 "slow query"
             );
+            if let Some(plans) = &self.plans {
+                plans.want(self);
+            }
+        }
+    }
+
+    /// What it writes to. A function that a `SELECT` calls is not looked into.
+    pub(crate) fn writes(&self) -> Writes<'_> {
+        match (self.operation, &self.table) {
+            _ if self.writes_anything => Writes::Anything,
+            (Operation::Select | Operation::Transaction, _) => Writes::Nothing,
+            (Operation::Insert | Operation::Update | Operation::Delete, Some(table)) => Writes::Table(table),
+            _ => Writes::Anything,
         }
     }
 
@@ -107,11 +127,12 @@ pub(crate) struct Statements {
     known: RwLock<HashMap<Arc<str>, Arc<Statement>, Hashing>>,
     instruments: InstrumentsCache,
     system: System,
+    plans: Option<Plans>,
 }
 
 impl Statements {
-    pub(crate) fn new(slow_query: Duration, system: System) -> Self {
-        Self { known: RwLock::default(), instruments: InstrumentsCache::new(slow_query), system }
+    pub(crate) fn new(slow_query: Duration, system: System, plans: Option<Plans>) -> Self {
+        Self { known: RwLock::default(), instruments: InstrumentsCache::new(slow_query), system, plans }
     }
 
     /// The database they are for.
@@ -142,8 +163,10 @@ impl Statements {
             pace: Pace::default(),
             instruments: self.instruments.get(operation, table.as_deref()),
             table: table.map(Into::into),
+            writes_anything: changes_within(text),
             system: self.system.clone(),
             texts: Texts::default(),
+            plans: self.plans.clone(),
         });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
@@ -219,14 +242,14 @@ mod tests {
 
     #[test]
     fn a_text_is_met_once() {
-        let statements = Statements::new(Duration::from_secs(1), sqlite());
+        let statements = Statements::new(Duration::from_secs(1), sqlite(), None);
         assert!(Arc::ptr_eq(&statements.get("SELECT 1"), &statements.get("SELECT 1")));
         assert_ne!(statements.get("SELECT 1").id, statements.get("SELECT 2").id);
     }
 
     #[test]
     fn text_without_end_is_forgotten_again() {
-        let statements = Statements::new(Duration::from_secs(1), sqlite());
+        let statements = Statements::new(Duration::from_secs(1), sqlite(), None);
         for n in 0..2 * REMEMBERED + 1 {
             statements.get(&format!("SELECT {n}"));
         }

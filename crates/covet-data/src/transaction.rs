@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::fetch::Fetch;
+use crate::query_cache::{PendingWrite, QueryCache, Writes};
 use crate::spans::TransactionSpan;
-use crate::statement::Statements;
+use crate::statement::{Statement, Statements};
 use crate::{Error, Params, Result, params, postgres, sqlite};
 
 /// What runs after a commit.
@@ -97,6 +98,9 @@ impl TransactionOptions {
 pub struct Transaction {
     handle: Handle,
     statements: Arc<Statements>,
+    query_cache: Arc<QueryCache>,
+    /// Statements that write, each once.
+    writes: Mutex<Vec<Arc<Statement>>>,
     span: TransactionSpan,
     hooks: Mutex<Vec<Hook>>,
 }
@@ -120,13 +124,14 @@ impl std::fmt::Debug for Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn new(handle: Handle, statements: Arc<Statements>) -> Self {
+    pub(crate) fn new(handle: Handle, statements: Arc<Statements>, query_cache: Arc<QueryCache>) -> Self {
         let span = TransactionSpan::begin(statements.system());
-        Self { handle, statements, span, hooks: Mutex::default() }
+        Self { handle, statements, query_cache, writes: Mutex::default(), span, hooks: Mutex::default() }
     }
 
     pub(crate) async fn run<F: Fetch>(&self, sql: &str, params: Params) -> Result<F::Output> {
         let statement = self.statements.get(sql);
+        self.note(&statement);
         let fetched = async {
             match &self.handle {
                 Handle::Sqlite(handle) => handle.fetch::<F>(statement, params).await,
@@ -134,6 +139,15 @@ impl Transaction {
             }
         };
         self.span.within(fetched).await
+    }
+
+    fn note(&self, statement: &Arc<Statement>) {
+        if statement.writes() != Writes::Nothing {
+            let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+            if writes.iter().all(|known| known.id != statement.id) {
+                writes.push(Arc::clone(statement));
+            }
+        }
     }
 
     /// Calls `hook` after the commit, and only then; hooks run in the order they were given. They run even if the
@@ -185,13 +199,22 @@ impl Transaction {
     }
 
     pub(crate) async fn try_commit(self) -> Result<(), NotCommitted> {
-        let hooks = self.hooks.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut hooks = self.hooks.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let writes = self.writes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let pending = PendingWrite::new(&self.query_cache, writes).map(Arc::new);
+        if let Some(pending) = pending.clone() {
+            // Ahead of those that may read again.
+            hooks.insert(0, Box::new(move || pending.happened()));
+        }
         let outcome = match self.handle {
             Handle::Sqlite(handle) => {
                 handle.commit(hooks).await.map_err(|error| NotCommitted { error, conflicted: false })
             }
             Handle::Postgres(handle) => handle.commit(hooks).await,
         };
+        if let (Some(pending), Err(not)) = (&pending, &outcome) {
+            pending.failed(&not.error);
+        }
         self.span.committed(outcome.as_ref().err().map(|not| &not.error));
         outcome
     }

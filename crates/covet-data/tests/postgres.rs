@@ -14,7 +14,13 @@ mod postgres {
     mod migrations;
     mod parameters;
     mod pgbouncer;
+    #[path = "../both/plans.rs"]
+    mod plans;
     mod pool;
+    #[path = "../both/query_cache.rs"]
+    mod query_cache;
+    #[path = "../both/sea.rs"]
+    mod sea;
     mod statements;
     mod streams;
     mod tls;

@@ -4,6 +4,7 @@
 //! settings, not healthy, cut at the deadline), 2 could not run.
 
 mod config;
+mod database;
 mod healthcheck;
 mod metrics;
 mod migrate;
@@ -38,6 +39,9 @@ enum Command {
     /// Change the database's schema, or tell how it stands.
     #[command(subcommand)]
     Migrate(migrate::Migrate),
+    /// Look after the database.
+    #[command(subcommand)]
+    Database(database::Database),
     /// List the routes.
     Routes {
         /// As JSON.
@@ -93,6 +97,7 @@ pub(crate) async fn run(app: App) -> ExitCode {
         Command::Serve => run::serve(app, loaded).await,
         Command::Worker => run::worker(app, loaded).await,
         Command::Migrate(command) => migrate::run(app, loaded, command).await,
+        Command::Database(command) => database::run(loaded, command).await,
         Command::Routes { json } => routes::run(app, loaded, json).await,
         Command::Config { reference: true, .. } => settings_reference::run(&loaded),
         Command::Config { json, .. } => config::run(&loaded, json),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use covet::data::params;
+use covet::data::{CachedQuery, params};
 use covet::prelude::{Context, Error, Query, Router, State, get};
 use serde::Deserialize;
 
@@ -13,6 +13,8 @@ pub fn routes(context: &Context) -> Router {
         .route("/db/roll-back", get(roll_back))
         .route("/db/wrong", get(wrong_statement))
         .route("/db/slow", get(slow_statement))
+        .route("/db/cached", get(cached))
+        .route("/db/deadlock", get(deadlock))
         .with_state(context.clone())
 }
 
@@ -46,4 +48,29 @@ async fn slow_statement(State(context): State<Context>) -> Result<String, Error>
                SELECT max(n) FROM count";
     let highest: i64 = context.db().read().one(sql, params![]).await?;
     Ok(highest.to_string())
+}
+
+async fn cached(State(context): State<Context>) -> Result<String, Error> {
+    static ONE: CachedQuery = CachedQuery::new("SELECT 1", &[]);
+    let one = context.db().cached(&ONE).one::<i64>(params![]).await?;
+    Ok(one.to_string())
+}
+
+/// Two transactions lock two rows crosswise. Says how many of them the database had to end.
+async fn deadlock(State(context): State<Context>) -> Result<String, Error> {
+    let db = context.db();
+    db.write().execute("CREATE TABLE crossing (id BIGINT PRIMARY KEY, at BIGINT)", params![]).await?;
+    db.write().execute("INSERT INTO crossing VALUES (1, 0), (2, 0)", params![]).await?;
+    let both_hold_one = tokio::sync::Barrier::new(2);
+    let cross = async |first: i64, second: i64| {
+        let transaction = db.begin().await?;
+        let step = "UPDATE crossing SET at = at + 1 WHERE id = $1";
+        transaction.execute(step, params![first]).await?;
+        both_hold_one.wait().await;
+        transaction.execute(step, params![second]).await?;
+        transaction.commit().await
+    };
+    let outcomes = tokio::join!(cross(1, 2), cross(2, 1));
+    let ended = [outcomes.0, outcomes.1].iter().filter(|outcome| outcome.is_err()).count();
+    Ok(ended.to_string())
 }

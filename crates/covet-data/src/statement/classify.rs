@@ -60,6 +60,13 @@ pub(crate) fn classify(text: &str) -> (Operation, Option<String>) {
     (operation, table)
 }
 
+/// True if there are statements that write in its `WITH` clause.
+pub(super) fn changes_within(text: &str) -> bool {
+    let mut words = Tokens::of(text).filter(|token| matches!(token, Token::Word(_)));
+    let changes = |token: Token<'_>| ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|verb| token.is(verb));
+    words.next().is_some_and(|first| first.is("WITH")) && words.any(changes)
+}
+
 /// Where the verb is: the first word, or behind the WITH clause.
 fn main_verb(tokens: &[Token<'_>]) -> Option<usize> {
     let first = tokens.iter().position(|token| matches!(token, Token::Word(_)))?;
@@ -164,6 +171,13 @@ fn common_table_name(before: &[Token<'_>]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writes_in_a_with_clause_are_found() {
+        assert!(changes_within("WITH gone AS (DELETE FROM notes RETURNING id) SELECT * FROM gone"));
+        assert!(!changes_within("WITH recent AS (SELECT * FROM orders) SELECT * FROM recent WHERE kind = 'UPDATE'"));
+        assert!(!changes_within("SELECT * FROM orders FOR UPDATE"));
+    }
 
     #[test]
     fn operation_and_table_are_found() {

@@ -29,6 +29,11 @@ impl Fixture {
         Self { db, settings, database }
     }
 
+    /// A further `Db` on the same database.
+    pub(crate) async fn another(&self) -> Db {
+        Db::connect(&self.settings, Clock::system()).await.unwrap()
+    }
+
     pub(crate) async fn run(&self, sql: &str) {
         self.db.write().execute(sql, params![]).await.unwrap();
     }
@@ -61,6 +66,8 @@ impl Fixture {
 
 pub(crate) const THINGS: &str =
     "CREATE TABLE things (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name TEXT NOT NULL UNIQUE)";
+/// Takes a while to tell the names in `things`, as they were when it began.
+pub(crate) const SLOWLY: &str = "SELECT name FROM things, pg_sleep(0.3)";
 pub(crate) const INSERT: &str = "INSERT INTO things (name) VALUES ($1)";
 
 /// Waits until `condition` holds.

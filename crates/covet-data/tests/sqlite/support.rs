@@ -29,6 +29,11 @@ impl Fixture {
         Self { db, file, folder }
     }
 
+    /// A further `Db` on the same database.
+    pub(crate) async fn another(&self) -> Db {
+        Db::connect(&DatabaseSettings::sqlite(&self.file), Clock::system()).await.unwrap()
+    }
+
     pub(crate) async fn run(&self, sql: &str) {
         self.db.write().execute(sql, params![]).await.unwrap();
     }
@@ -46,6 +51,9 @@ impl Fixture {
 }
 
 pub(crate) const THINGS: &str = "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)";
+/// Takes a while to tell the names in `things`, as they were when it began.
+pub(crate) const SLOWLY: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000) \
+    SELECT name FROM things WHERE (SELECT count(*) FROM n) > 0";
 pub(crate) const INSERT: &str = "INSERT INTO things (name) VALUES ($1)";
 
 /// A statement that computes for a long time, and reads only.
