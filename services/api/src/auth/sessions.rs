@@ -245,15 +245,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_is_open_until_it_is_ended_or_expires() {
-        let test = test_db().await;
-        let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
-        assert_eq!(sessions.count_open(start).await.unwrap(), 0);
-        let first = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
-        sessions.open(Uuid::from_u128(3), ADA, &auth(), start + days(1)).await.unwrap();
-        assert_eq!(sessions.count_open(start + days(1)).await.unwrap(), 2);
-        sessions.end_by_token(&first.fingerprint(), EndReason::Logout, start + days(2)).await.unwrap();
-        assert_eq!(sessions.count_open(start + days(2)).await.unwrap(), 1);
-        assert_eq!(sessions.count_open(start + days(1) + auth().session_lifetime).await.unwrap(), 0);
+        for test in each_database().await {
+            let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+            assert_eq!(sessions.count_open(start).await.unwrap(), 0);
+            let first = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
+            sessions.open(Uuid::from_u128(3), ADA, &auth(), start + days(1)).await.unwrap();
+            assert_eq!(sessions.count_open(start + days(1)).await.unwrap(), 2);
+            sessions.end_by_token(&first.fingerprint(), EndReason::Logout, start + days(2)).await.unwrap();
+            assert_eq!(sessions.count_open(start + days(2)).await.unwrap(), 1);
+            assert_eq!(sessions.count_open(start + days(1) + auth().session_lifetime).await.unwrap(), 0);
+        }
     }
 
     #[tokio::test]
