@@ -366,6 +366,8 @@ async fn a_reader_sees_its_own_writes() {
     let [one, other] = set.ports();
     eventually("both replicas answer", async || set.answer_all(&[one, other]).await).await;
     for replica in &set.replicas {
+        let table = "SELECT count(*) FROM pg_tables WHERE tablename = 'things'";
+        eventually("the replica has the table", async || replica.psql(table).await.unwrap() == "1").await;
         replica.psql("SELECT pg_wal_replay_pause()").await.unwrap();
     }
     set.db.write().execute(INSERT, params!["mine"]).await.unwrap();
