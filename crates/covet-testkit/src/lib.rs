@@ -19,6 +19,7 @@
 //! |---|---|
 //! | the service under test | [`Service`] |
 //! | a server of one's own: database, cache, proxy, scraper | [`Postgres`], [`PgBouncer`], [`Redis`], [`Nginx`], [`Prometheus`] |
+//! | PostgreSQL that fails over by itself | [`Patroni`] |
 //! | an empty database, on a server shared with other tests | [`Database`] |
 //! | a receiver of traces | [`OtlpReceiver`] |
 //! | an HTTP client | [`http_client`] |
@@ -36,6 +37,7 @@ mod error;
 mod http_client;
 mod nginx;
 mod otlp;
+mod patroni;
 mod pgbouncer;
 mod port;
 mod postgres;
@@ -54,6 +56,7 @@ pub use error::{Error, Result};
 pub use http_client::http_client;
 pub use nginx::{Nginx, NginxBuilder};
 pub use otlp::{OtlpBehaviour, OtlpReceiver, ReceivedSpan, SpanKind};
+pub use patroni::Patroni;
 pub use pgbouncer::PgBouncer;
 pub use port::free_port;
 pub use postgres::{Database, Postgres, PostgresBuilder};

@@ -1,5 +1,7 @@
-//! A throw-away PostgreSQL cluster (recipe R-PG).
+//! A throw-away PostgreSQL cluster (recipe R-PG). Its replicas: `postgres/replication.rs`; one that all tests share:
+//! `postgres/shared.rs`.
 
+mod replication;
 mod shared;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,11 +13,12 @@ use crate::program::find_postgres_program;
 use crate::server::{Server, unprivileged};
 use crate::{Certificate, Process, Result, Signal, Stop, TempDir, free_port};
 
+pub(crate) use replication::{LOG_LINE_PREFIX, ready_for_writes, url_of};
 pub use shared::Database;
 
 pub(crate) const USER: &str = "covet";
 pub(crate) const PASSWORD: &str = "only-for-tests";
-const DATABASE: &str = "covet";
+pub(crate) const DATABASE: &str = "covet";
 const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A PostgreSQL server of its own on a free port, with the database `covet` and a user that needs a password over TCP.
@@ -26,6 +29,8 @@ pub struct Postgres {
     server: Server,
     psql: PathBuf,
     port: u16,
+    /// What it was started with beside what all are; its replicas get the same.
+    settings: Vec<(String, String)>,
     // Last: the server ends before its directory goes.
     directory: TempDir,
 }
@@ -56,7 +61,7 @@ impl Postgres {
     /// The value for `DATABASE_URL`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("postgresql://{USER}:{PASSWORD}@127.0.0.1:{}/{DATABASE}", self.port)
+        url_of([self.port])
     }
 
     /// The port on 127.0.0.1.
@@ -81,35 +86,6 @@ impl Postgres {
     /// [`crate::Error::Command`] with the server's message.
     pub async fn psql(&self, sql: &str) -> Result<String> {
         self.psql_in(DATABASE, sql).await
-    }
-
-    /// A replica of this server, made with `pg_basebackup` and following it by streaming replication.
-    ///
-    /// # Errors
-    ///
-    /// What `pg_basebackup` or the replica said.
-    pub async fn replica(&self) -> Result<Self> {
-        let backup = find_postgres_program("pg_basebackup")?;
-        let directory = TempDir::new("postgres-replica")?;
-        let port = free_port()?;
-        let from = format!("host=127.0.0.1 port={} user={USER} password={PASSWORD}", self.port);
-        let mut command = unprivileged(&backup, "postgres", directory.path())?;
-        command.args(["--dbname", &from, "--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--pgdata"]);
-        command.arg(directory.join("data")).env("LC_ALL", "C.UTF-8");
-        Process::run("pg_basebackup", &mut command, COMMAND_DEADLINE).await?.success("pg_basebackup")?;
-        let server = server(directory.path(), settings(directory.path(), port))?;
-        let mut replica = Self { server, psql: self.psql.clone(), port, directory };
-        replica.start_again().await?;
-        Ok(replica)
-    }
-
-    /// Makes the primary of a replica, and waits until it is one.
-    ///
-    /// # Errors
-    ///
-    /// What the server said.
-    pub async fn promote(&self) -> Result<()> {
-        self.psql("SELECT pg_promote(true, 60)").await.map(drop)
     }
 
     /// Stops it as an operator would (fast shutdown: open transactions are rolled back).
@@ -164,7 +140,7 @@ impl Postgres {
 }
 
 impl PostgresBuilder {
-    /// A line of `postgresql.conf`, for example `("wal_level", "logical")`.
+    /// A line of `postgresql.conf`, of its replicas too; for example `("wal_level", "logical")`.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
@@ -194,20 +170,20 @@ impl PostgresBuilder {
             Some((certificate, key)) => use_tls(&directory, certificate, key)?,
             None => Vec::new(),
         };
-        let settings = settings(directory.path(), port).into_iter().chain(tls).chain(self.settings);
-        let server = server(directory.path(), settings)?;
-        let mut postgres = Postgres { server, psql, port, directory };
+        let settings: Vec<_> = tls.into_iter().chain(self.settings).collect();
+        let server = server(directory.path(), port, &settings)?;
+        let mut postgres = Postgres { server, psql, port, settings, directory };
         postgres.start_again().await?;
         postgres.psql_in("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
         Ok(postgres)
     }
 }
 
-/// The server of the cluster in `directory`, with these settings.
-fn server(directory: &Path, settings: impl IntoIterator<Item = (String, String)>) -> Result<Server> {
+/// The server of the cluster in `directory`, with these settings beside those that every cluster has.
+fn server(directory: &Path, port: u16, more: &[(String, String)]) -> Result<Server> {
     let mut command = unprivileged(&find_postgres_program("postgres")?, "postgres", directory)?;
     command.arg("-D").arg(directory.join("data")).env("LC_ALL", "C.UTF-8");
-    for (name, value) in settings {
+    for (name, value) in settings(directory, port).iter().chain(more) {
         command.arg("-c").arg(format!("{name}={value}"));
     }
     // SIGQUIT is PostgreSQL's immediate shutdown: unlike SIGKILL it takes the backends and the shared memory along.
@@ -222,6 +198,7 @@ fn settings(directory: &Path, port: u16) -> Vec<(String, String)> {
         ("unix_socket_directories", directory.display().to_string()),
         ("fsync", "off".to_owned()),
         ("full_page_writes", "off".to_owned()),
+        ("log_line_prefix", LOG_LINE_PREFIX.to_owned()),
     ];
     settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -273,7 +250,7 @@ fn psql_command(psql: &Path, directory: &Path, port: u16, database: &str, sql: &
     command
 }
 
-async fn run_psql(psql: &Path, directory: &Path, port: u16, database: &str, sql: &str) -> Result<String> {
+pub(crate) async fn run_psql(psql: &Path, directory: &Path, port: u16, database: &str, sql: &str) -> Result<String> {
     let mut command = psql_command(psql, directory, port, database, sql);
     let finished = Process::run("psql", &mut command, COMMAND_DEADLINE).await?;
     Ok(finished.success(&format!("psql -c {sql:?}"))?.stdout.trim_end().to_owned())

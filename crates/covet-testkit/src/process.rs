@@ -256,20 +256,7 @@ impl Process {
     /// The ids of its children, their children, and so on.
     #[must_use]
     pub fn descendants(&self) -> Vec<u32> {
-        let parents: Vec<(u32, u32)> = procfs::process::all_processes()
-            .into_iter()
-            .flatten()
-            .filter_map(|process| process.ok()?.stat().ok())
-            .filter_map(|stat| Some((u32::try_from(stat.pid).ok()?, u32::try_from(stat.ppid).ok()?)))
-            .collect();
-        let mut family = vec![self.pid];
-        let mut seen = 0;
-        while seen < family.len() {
-            let parent = family[seen];
-            family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-            seen += 1;
-        }
-        family.split_off(1)
+        descendants_of(self.pid)
     }
 
     /// The error for a process that ended although it was needed.
@@ -335,7 +322,26 @@ fn status_of(pid: u32, child: &mut Child) -> Option<ExitStatus> {
     Some(status)
 }
 
-fn send(pid: u32, signal: Signal) -> std::io::Result<()> {
+/// The ids of a process's children, their children, and so on.
+pub(crate) fn descendants_of(pid: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = procfs::process::all_processes()
+        .into_iter()
+        .flatten()
+        .filter_map(|process| process.ok()?.stat().ok())
+        .filter_map(|stat| Some((u32::try_from(stat.pid).ok()?, u32::try_from(stat.ppid).ok()?)))
+        .collect();
+    let mut family = vec![pid];
+    let mut seen = 0;
+    while seen < family.len() {
+        let parent = family[seen];
+        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        seen += 1;
+    }
+    family.split_off(1)
+}
+
+/// Sends a signal to a process that is not necessarily a child.
+pub(crate) fn send(pid: u32, signal: Signal) -> std::io::Result<()> {
     let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
     kill(Pid::from_raw(pid), signal).map_err(Into::into)
 }

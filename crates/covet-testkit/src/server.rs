@@ -52,9 +52,13 @@ impl Server {
 
     /// Ends it with `signal` and waits.
     pub(crate) async fn stop_with(&mut self, signal: Signal) -> Result<ExitStatus> {
-        let process = self.process()?;
-        process.signal(signal)?;
-        let status = process.wait_exit(STOP_DEADLINE).await?;
+        self.process()?.signal(signal)?;
+        self.ended().await
+    }
+
+    /// Waits for its end, which something else has brought about.
+    pub(crate) async fn ended(&mut self) -> Result<ExitStatus> {
+        let status = self.process()?.wait_exit(STOP_DEADLINE).await?;
         self.process = None;
         Ok(status)
     }

@@ -14,20 +14,14 @@ use covet_testkit::Postgres;
 
 use super::support::{INSERT, THINGS, eventually};
 
-/// A URL with all these servers.
-fn url(servers: &[&Postgres]) -> String {
-    let hosts: Vec<String> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
-    servers[0].url().replace(&hosts[0], &hosts.join(","))
-}
-
 async fn connect(servers: &[&Postgres], change: impl FnOnce(&mut DatabaseSettings)) -> Db {
-    let mut settings = DatabaseSettings::at(&url(servers));
+    let mut settings = DatabaseSettings::at(&Postgres::url_of(servers));
     change(&mut settings);
     Db::connect(&settings, Clock::system()).await.unwrap()
 }
 
 fn replicas(of: &[&Postgres]) -> impl FnOnce(&mut DatabaseSettings) {
-    let at = DatabaseSettings::at(&url(of)).url;
+    let at = DatabaseSettings::at(&Postgres::url_of(of)).url;
     move |settings| {
         let urls = covet_core::settings::Value::parse(covet_core::settings::Value::show(&at).as_str());
         settings.replica_urls = Some(urls.unwrap());
@@ -46,8 +40,7 @@ fn try_again(error: &Error) {
 async fn writes_resume_by_themselves_on_the_promoted_replica_and_nothing_acknowledged_is_lost() {
     let mut primary = Postgres::start().await.unwrap();
     let (one, other) = (primary.replica().await.unwrap(), primary.replica().await.unwrap());
-    primary.psql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'").await.unwrap();
-    primary.psql("SELECT pg_reload_conf()").await.unwrap();
+    primary.wait_for_replicas_at_commit().await.unwrap();
     let db = connect(&[&primary, &one, &other], |_| {}).await;
     db.write().execute(THINGS, params![]).await.unwrap();
 
@@ -85,15 +78,7 @@ async fn writes_resume_by_themselves_on_the_promoted_replica_and_nothing_acknowl
     })
     .await;
     primary.kill9().await.unwrap();
-    // What the standbys have received is all that may have been acknowledged; the one with more of it takes over.
-    let mut received = Vec::new();
-    for standby in [&one, &other] {
-        let sql = "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), '0/0')";
-        received.push(standby.psql(sql).await.unwrap().parse::<u64>().unwrap());
-    }
-    let heir = if received[0] >= received[1] { &one } else { &other };
-    heir.psql("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
-    heir.psql("SELECT pg_reload_conf()").await.unwrap();
+    let heir = Postgres::furthest(&[&one, &other]).await.unwrap();
     heir.promote().await.unwrap();
     let promoted = clock.monotonic();
     let before: u64 = heir.psql("SELECT count(*) FROM things").await.unwrap().parse().unwrap();
