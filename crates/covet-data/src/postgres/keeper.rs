@@ -63,7 +63,7 @@ async fn tend(pool: &Weak<Pool>) {
                 pool.probe().await;
                 drop(pool);
                 // Not all instances at once.
-                sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                 pause = (pause * 2).min(RETRY.1);
             }
         }

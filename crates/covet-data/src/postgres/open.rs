@@ -25,6 +25,8 @@ use crate::{Error, Result};
 
 /// A host that has not answered for so long is worth asking the others too.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// While a host is silent, the others are asked so often.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is needed to open one more connection.
 #[derive(Debug)]
@@ -45,6 +47,15 @@ struct Reach {
     server: Server,
     config: tokio_postgres::Config,
     tls: MakeRustlsConnect,
+}
+
+/// Why a host is not connected to.
+#[derive(Debug)]
+struct Refusal {
+    server: usize,
+    why: String,
+    /// It has said nothing at all for so long that it is not asked again.
+    silent: bool,
 }
 
 /// What a server must be.
@@ -97,33 +108,43 @@ impl Opener {
     }
 
     /// Opens a connection to `first`, or if that is not what is looked for, or does not answer soon, to whichever of the
-    /// other hosts answers first. Its bytes are moved on the runtime of the caller.
+    /// other hosts answers first. While one is silent, those that have refused are asked again: a replica may be promoted
+    /// meanwhile. The connection's bytes are moved on the runtime of the caller.
     pub(super) async fn open(&self, first: usize, keeper: &Arc<Notify>) -> Result<(Arc<Connection>, Facts)> {
         let mut attempts = FuturesUnordered::from_iter([self.attempt(first, keeper)]);
-        let mut others: Vec<usize> = (0..self.servers.len()).filter(|index| *index != first).collect();
-        let mut refusals = Vec::new();
+        let mut unasked: Vec<usize> = (0..self.servers.len()).filter(|index| *index != first).collect();
+        let mut refusals: Vec<Refusal> = Vec::new();
         loop {
-            let patience = if others.is_empty() { Duration::MAX } else { PATIENCE };
+            let patience = if unasked.is_empty() { AGAIN } else { PATIENCE };
             match timeout(patience, attempts.next()).await {
                 Ok(Some(Ok(found))) => return Ok(found),
-                Ok(None) => return Err(Error::Connection(refusals.join("; "))),
                 Ok(Some(Err(refusal))) => refusals.push(refusal),
+                Ok(None) => {
+                    refusals.sort_by_key(|refusal| refusal.server);
+                    let told: Vec<String> = refusals.into_iter().map(|refusal| refusal.why).collect();
+                    return Err(Error::Connection(told.join("; ")));
+                }
+                Err(_) if unasked.is_empty() => {
+                    let answered = refusals.extract_if(.., |refusal| !refusal.silent);
+                    unasked.extend(answered.map(|refusal| refusal.server));
+                }
                 Err(_) => {}
             }
-            attempts.extend(others.drain(..).map(|index| self.attempt(index, keeper)));
+            attempts.extend(unasked.drain(..).map(|index| self.attempt(index, keeper)));
         }
     }
 
     /// Opens a connection to this host, if it is what is looked for.
-    async fn attempt(&self, index: usize, keeper: &Arc<Notify>) -> Result<(Arc<Connection>, Facts), String> {
+    async fn attempt(&self, index: usize, keeper: &Arc<Notify>) -> Result<(Arc<Connection>, Facts), Refusal> {
         let server = &self.servers[index].server;
+        let refusal = |why, silent| Refusal { server: index, why, silent };
         match timeout(self.connect_timeout, self.connect(index, keeper)).await {
             Ok(Ok((connection, facts))) => match self.refuses(facts) {
                 None => Ok((Arc::new(connection), facts)),
-                Some(why) => Err(format!("{server} {why}")),
+                Some(why) => Err(refusal(format!("{server} {why}"), false)),
             },
-            Ok(Err(why)) => Err(format!("{server}: {why}")),
-            Err(_) => Err(format!("{server} did not answer within {:?}", self.connect_timeout)),
+            Ok(Err(why)) => Err(refusal(format!("{server}: {why}"), false)),
+            Err(_) => Err(refusal(format!("{server} did not answer within {:?}", self.connect_timeout), true)),
         }
     }
 

@@ -213,6 +213,27 @@ async fn a_server_that_hangs_is_given_up_and_found_again() {
 }
 
 #[tokio::test]
+async fn a_replica_that_is_promoted_while_the_old_primary_is_silent_is_found_at_once() {
+    let old = Postgres::start().await.unwrap();
+    let new = old.replica().await.unwrap();
+    // A machine without power refuses nothing: it is silent for as long as anybody waits.
+    let db = connect(&[&old, &new], |settings| settings.connect_timeout = Duration::from_secs(60)).await;
+    db.write().execute(THINGS, params![]).await.unwrap();
+    eventually("the replica has it", async || new.psql("SELECT count(*) FROM things").await.is_ok()).await;
+    old.pause().unwrap();
+    eventually("it is given up", async || {
+        matches!(db.write().execute(INSERT, params!["x"]).await, Err(Error::Connection(_)))
+    })
+    .await;
+    // Long enough that the other host has said what it is: a replica.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    new.promote().await.unwrap();
+    eventually("the new one is found", async || db.write().execute(INSERT, params!["a"]).await.is_ok()).await;
+    old.resume().unwrap();
+    assert_eq!(new.psql("SELECT count(*) FROM things WHERE name = 'a'").await.unwrap(), "1");
+}
+
+#[tokio::test]
 async fn a_server_that_refuses_writes_is_left_until_it_takes_them_again() {
     let primary = Postgres::start().await.unwrap();
     let db = connect(&[&primary], |_| {}).await;
