@@ -158,7 +158,7 @@ impl Postgres {
 
     /// Replicas that can be read from, and how many there are.
     pub(crate) fn replicas(&self) -> (usize, usize) {
-        (self.replicas.fresh(), self.replicas.pools().count())
+        self.replicas.fresh_of_all()
     }
 
     pub(crate) fn connections(&self) -> Connections {

@@ -1,7 +1,7 @@
 //! Opening a connection: which host, how protected, in which role, and how the session is set up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use covet_core::clock::Clock;
@@ -40,6 +40,8 @@ pub(super) struct Opener {
     pooled: bool,
     /// The highest timeline that a primary was on.
     timeline: AtomicU32,
+    /// A replica is looked for, and a primary was met: it has been promoted.
+    promoted: AtomicBool,
 }
 
 /// A host and how to get there.
@@ -104,6 +106,7 @@ impl Opener {
             statement_cache: settings.statement_cache,
             pooled: settings.pgbouncer,
             timeline: AtomicU32::new(0),
+            promoted: AtomicBool::new(false),
         })
     }
 
@@ -138,7 +141,10 @@ impl Opener {
     async fn attempt(&self, index: usize, keeper: &Arc<Notify>) -> Result<(Arc<Connection>, Facts), Refusal> {
         let server = &self.servers[index].server;
         let refusal = |why, silent| Refusal { server: index, why, silent };
-        match timeout(self.connect_timeout, self.connect(index, keeper)).await {
+        let connected = timeout(self.connect_timeout, self.connect(index, keeper)).await;
+        let is_primary = matches!(&connected, Ok(Ok((_, facts))) if !facts.in_recovery);
+        self.promoted.store(is_primary && self.role == Role::Replica, Ordering::Release);
+        match connected {
             Ok(Ok((connection, facts))) => match self.refuses(facts) {
                 None => Ok((Arc::new(connection), facts)),
                 Some(why) => Err(refusal(format!("{server} {why}"), false)),
@@ -162,6 +168,11 @@ impl Opener {
             Role::Replica if !facts.in_recovery => Some("is no replica"),
             Role::Replica => None,
         }
+    }
+
+    /// True if the replica that is looked for was found to be a primary by now.
+    pub(super) fn is_promoted(&self) -> bool {
+        self.promoted.load(Ordering::Acquire)
     }
 
     /// The hosts, for messages.

@@ -165,8 +165,16 @@ impl Pool {
         state.closed || state.outage.is_some()
     }
 
+    /// True if this is the pool of a replica that has been promoted: it is no replica, and nothing is wrong with it.
+    pub(super) fn is_promoted(&self) -> bool {
+        self.opener.is_promoted()
+    }
+
     /// What a short query of our own returns in its only row. Not measured; gives up after a second.
     pub(super) async fn query(self: &Arc<Self>, sql: &str) -> Option<Vec<Option<String>>> {
+        if self.is_out() {
+            return None;
+        }
         let asked = async {
             let own = self.own().await.ok()?;
             own.load.begin(self.clock.monotonic());
@@ -229,7 +237,9 @@ impl Pool {
                 }
             }
             Err(error) => {
-                connection_failed(&error);
+                if !self.is_promoted() {
+                    connection_failed(&error);
+                }
                 self.could_not_open(&mut state, &error);
             }
         }
@@ -246,7 +256,11 @@ impl Pool {
             return;
         }
         if state.outage.is_none() {
-            tracing::error!(error = &*told, "the database server is not reached; trying again and again");
+            if self.is_promoted() {
+                tracing::info!(server = self.servers(), "this server is the primary: as a replica it is not read from");
+            } else {
+                tracing::error!(error = &*told, "the database server is not reached; trying again and again");
+            }
         }
         self.begin_outage(state, told);
     }

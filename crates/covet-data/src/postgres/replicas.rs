@@ -52,9 +52,11 @@ impl Replicas {
         self.list.iter().map(|replica| &replica.pool)
     }
 
-    /// How many can be read from.
-    pub(super) fn fresh(&self) -> usize {
-        self.list.iter().filter(|replica| replica.is_fresh(None)).count()
+    /// How many can be read from, of how many. One that has been promoted is none of them: whoever lists all servers
+    /// as replicas, because each may be one, misses nothing.
+    pub(super) fn fresh_of_all(&self) -> (usize, usize) {
+        let replicas = self.list.iter().filter(|replica| !replica.pool.is_promoted());
+        replicas.fold((0, 0), |(fresh, all), replica| (fresh + usize::from(replica.is_fresh(None)), all + 1))
     }
 
     /// One that is fresh enough, and has come at least as far as `position`; each time another.

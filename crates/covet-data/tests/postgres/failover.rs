@@ -12,6 +12,7 @@ use covet_data::settings::DatabaseSettings;
 use covet_data::{DatabaseCheck, Db, Error, Position, params};
 use covet_testkit::Postgres;
 
+use super::health_and_metrics::{registry, value};
 use super::support::{INSERT, THINGS, eventually};
 
 async fn connect(servers: &[&Postgres], change: impl FnOnce(&mut DatabaseSettings)) -> Db {
@@ -27,6 +28,13 @@ fn replicas(of: &[&Postgres]) -> impl FnOnce(&mut DatabaseSettings) {
         settings.replica_urls = Some(urls.unwrap());
         settings.replica_max_lag = Duration::from_secs(2);
     }
+}
+
+/// How the database is, replicas that can be read from, and replicas.
+async fn health(db: &Db) -> (Status, u64, u64) {
+    let outcome = DatabaseCheck::new(db.clone()).check().await;
+    let reading = |name: &str| outcome.readings[name].as_u64().unwrap();
+    (outcome.status, reading("replicas_fresh"), reading("replicas"))
 }
 
 /// As every caller of an API is to be told: 503, and when to try again.
@@ -364,6 +372,21 @@ async fn reads_go_to_replicas_and_not_to_one_that_is_behind_or_gone() {
     eventually("the health check knows", async || check.check().await.status == Status::Degraded).await;
     assert!(set.answer_all(&[one, other]).await);
     try_again(&set.db.write().execute(INSERT, params!["x"]).await.unwrap_err());
+}
+
+#[tokio::test]
+async fn whoever_lists_all_servers_as_replicas_misses_none_because_one_is_the_primary() {
+    registry();
+    let old = Postgres::start().await.unwrap();
+    let (new, other) = (old.replica().await.unwrap(), old.replica().await.unwrap());
+    let all = [&old, &new, &other];
+    let db = connect(&all, replicas(&all)).await;
+    eventually("the two that are replicas are read from", async || health(&db).await == (Status::Healthy, 2, 2)).await;
+    let failed = value("db_connection_errors", &["error_type=\"connection\""]);
+    // Some rounds of trying again to find a replica there.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(value("db_connection_errors", &["error_type=\"connection\""]), failed, "nothing has failed");
+    assert_eq!(health(&db).await, (Status::Healthy, 2, 2));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use covet_telemetry::metrics::Registry;
 use super::support::{Fixture, INSERT, THINGS, eventually};
 
 /// A process has one recorder.
-fn registry() -> &'static Registry {
+pub(super) fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| {
         let registry = Registry::new();
@@ -20,7 +20,7 @@ fn registry() -> &'static Registry {
 }
 
 /// The value of the series that has this name and all these labels.
-fn value(name: &str, labels: &[&str]) -> f64 {
+pub(super) fn value(name: &str, labels: &[&str]) -> f64 {
     let text = registry().render();
     let line = text.lines().find(|line| {
         let (series, _) = line.split_once('{').unwrap_or_else(|| line.split_once(' ').unwrap_or((line, "")));
