@@ -154,6 +154,11 @@ impl Opener {
         }
     }
 
+    /// True if this host does not answer who wants to connect.
+    pub(super) async fn is_silent(&self, index: usize, keeper: &Arc<Notify>) -> bool {
+        self.attempt(index, keeper).await.is_err_and(|refusal| refusal.silent)
+    }
+
     /// Why a server is not what is looked for.
     fn refuses(&self, facts: Facts) -> Option<&'static str> {
         match self.role {

@@ -13,7 +13,7 @@ mod own;
 mod upkeep;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ pub(super) struct Pool {
     returned: Notify,
     /// The host that was right last time.
     server: AtomicUsize,
+    /// A connection is opened only to see whether the server answers.
+    asks: AtomicBool,
     born: Instant,
 }
 
@@ -142,6 +144,7 @@ impl Pool {
             keeper: Arc::new(Notify::new()),
             returned: Notify::new(),
             server: AtomicUsize::new(0),
+            asks: AtomicBool::new(false),
         })
     }
 

@@ -221,6 +221,36 @@ async fn a_server_that_hangs_is_given_up_and_found_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_hangs_while_every_connection_is_in_use_is_given_up_long_before_the_statement_timeout() {
+    let primary = Postgres::start().await.unwrap();
+    let small = |settings: &mut DatabaseSettings| {
+        (settings.pool_min, settings.pool_max) = (2, 2);
+        settings.connect_timeout = Duration::from_secs(1);
+    };
+    let db = connect(&[&primary], small).await;
+    let sleepers: Vec<_> = (0..2)
+        .map(|_| {
+            let db = db.clone();
+            tokio::spawn(async move { db.write().execute("SELECT pg_sleep(25)", params![]).await })
+        })
+        .collect();
+    let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    eventually("both are in use", async || primary.psql(asleep).await.unwrap() == "2").await;
+    // Slow statements alone are no reason.
+    let clock = Clock::system();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(primary.psql(asleep).await.unwrap(), "2");
+    primary.pause().unwrap();
+    let paused = clock.monotonic();
+    for sleeper in sleepers {
+        try_again(&sleeper.await.unwrap().unwrap_err());
+    }
+    assert!(clock.monotonic() - paused < Duration::from_secs(15), "after {:?}", clock.monotonic() - paused);
+    primary.resume().unwrap();
+    eventually("it answers again", async || db.read().one::<i32>("SELECT 1", params![]).await.is_ok()).await;
+}
+
+#[tokio::test]
 async fn a_replica_that_is_promoted_while_the_old_primary_is_silent_is_found_at_once() {
     let old = Postgres::start().await.unwrap();
     let new = old.replica().await.unwrap();
@@ -239,6 +269,38 @@ async fn a_replica_that_is_promoted_while_the_old_primary_is_silent_is_found_at_
     eventually("the new one is found", async || db.write().execute(INSERT, params!["a"]).await.is_ok()).await;
     old.resume().unwrap();
     assert_eq!(new.psql("SELECT count(*) FROM things WHERE name = 'a'").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn commits_that_wait_for_a_lost_replica_do_not_use_up_the_servers_connections() {
+    let primary = Postgres::start().await.unwrap();
+    let mut replica = primary.replica().await.unwrap();
+    primary.wait_for_replicas_at_commit().await.unwrap();
+    let db = connect(&[&primary], |settings| settings.statement_timeout = Duration::from_secs(3)).await;
+    db.write().execute(THINGS, params![]).await.unwrap();
+    replica.kill9().await.unwrap();
+    let clock = Clock::system();
+    let began = clock.monotonic();
+    let writers = (0..8).map(|writer| {
+        let (db, clock) = (db.clone(), clock.clone());
+        async move {
+            for n in 0.. {
+                if clock.monotonic() - began > Duration::from_secs(12) {
+                    break;
+                }
+                // The server never says that a commit waits: whoever asked hears that it is unknown.
+                try_again(&db.write().execute(INSERT, params![format!("{writer}-{n}")]).await.unwrap_err());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
+    futures_util::future::join_all(writers).await;
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
+    let sessions: usize = primary.psql(sessions).await.unwrap().parse().unwrap();
+    assert!(sessions <= 22, "{sessions} sessions of a pool of 20, and psql's own");
+    replica.start_again().await.unwrap();
+    eventually("commits are confirmed again", async || db.write().execute(INSERT, params!["confirmed"]).await.is_ok())
+        .await;
 }
 
 #[tokio::test]

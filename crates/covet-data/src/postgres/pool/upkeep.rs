@@ -1,7 +1,10 @@
 //! What a pool needs from time to time. Called by the keeper (`keeper.rs`), on its runtime.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 
 use super::{Pool, Purpose, State};
 use crate::postgres::connection::{Connection, Ended};
@@ -44,12 +47,12 @@ impl Pool {
 
     /// Tries to open a connection while there is an outage.
     pub(in crate::postgres) async fn probe(self: &Arc<Self>) {
-        let opened = self.opener.open(self.server.load(std::sync::atomic::Ordering::Relaxed), &self.keeper).await;
+        let opened = self.opener.open(self.server.load(Ordering::Relaxed), &self.keeper).await;
         self.opened(opened, Purpose::Anybody);
     }
 
     /// Ends connections whose server gives no answer, long after it should have stopped what runs on them by itself.
-    fn end_hung(&self, state: &mut State, now: Instant) {
+    fn end_hung(self: &Arc<Self>, state: &mut State, now: Instant) {
         let silent = |connection: &&Arc<Connection>| {
             let own = state.idle.iter().all(|idle| !Arc::ptr_eq(&idle.connection, connection));
             let busy = own && !connection.load.is_lane();
@@ -58,27 +61,67 @@ impl Pool {
         };
         let hung: Vec<_> = state.all.iter().filter(silent).cloned().collect();
         let Some(first) = hung.first() else { return self.ask_whether_hung(state, now) };
-        let server = self.opener.server_name(first.server);
         // If it has answered others meanwhile, it is only these connections.
         let since = hung.iter().map(|connection| connection.wire.unanswered_for(now)).max().unwrap_or_default();
         if state.all.iter().any(|connection| connection.wire.has_answered_within(since, now)) {
+            let server = self.opener.server_name(first.server);
             tracing::warn!(server, connections = hung.len(), "database connections give no answer and are closed");
-            hung.iter().for_each(|connection| connection.kill(Ended::Hung));
+            hung.iter().for_each(|connection| self.end_as_hung(connection));
             return;
         }
+        self.give_up(state, first.server);
+    }
+
+    /// Ends all connections: the server gives no answer.
+    fn give_up(self: &Arc<Self>, state: &mut State, server: usize) {
+        let server = self.opener.server_name(server);
         tracing::error!(server, "the database server gives no answer; trying again and again");
-        state.all.iter().for_each(|connection| connection.kill(Ended::Hung));
+        state.all.iter().for_each(|connection| self.end_as_hung(connection));
         self.begin_outage(state, format!("{server} gives no answer").into());
     }
 
+    /// Ends a connection, and what runs on it. A server may never notice the former: a commit that waits for a replica waits
+    /// on, beside whatever is opened in its place, until the server has no connections left.
+    fn end_as_hung(self: &Arc<Self>, connection: &Arc<Connection>) {
+        connection.kill(Ended::Hung);
+        let (pool, connection) = (Arc::clone(self), Arc::clone(connection));
+        tokio::spawn(async move { timeout(HUNG_AFTER, pool.cancel(&connection)).await });
+    }
+
     /// Where something takes long on every connection that is in use, an unused one tells whether the server answers at
-    /// all.
-    fn ask_whether_hung(&self, state: &State, now: Instant) {
-        let slow = state.all.iter().any(|connection| connection.wire.unanswered_for(now) > HUNG_AFTER);
-        let unused = state.idle.iter().map(|idle| &idle.connection).find(|connection| connection.is_usable());
-        if let Some(unused) = unused.filter(|unused| slow && unused.wire.unanswered_for(now).is_zero()) {
-            unused.runtime.spawn(unused.answered());
+    /// all; where there is none, opening one.
+    fn ask_whether_hung(self: &Arc<Self>, state: &State, now: Instant) {
+        let Some(slow) = state.all.iter().find(|connection| connection.wire.unanswered_for(now) > HUNG_AFTER) else {
+            return;
+        };
+        let idle = state.idle.iter().map(|idle| &idle.connection);
+        let lanes = state.all.iter().filter(|connection| connection.load.is_lane() && connection.load.in_flight() == 0);
+        match idle.chain(lanes).find(|connection| connection.is_usable()) {
+            // It has been asked already.
+            Some(unused) if !unused.wire.unanswered_for(now).is_zero() => {}
+            Some(unused) => drop(unused.runtime.spawn(unused.answered())),
+            None => self.ask_by_opening(slow.server, now),
         }
+    }
+
+    /// Opens a connection to the server, and closes it, to see whether it answers. Not more often than every now and then.
+    fn ask_by_opening(self: &Arc<Self>, server: usize, asked: Instant) {
+        if self.asks.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            if pool.opener.is_silent(server, &pool.keeper).await {
+                let (mut state, now) = (pool.state(), pool.clock.monotonic());
+                let since = now.saturating_duration_since(asked);
+                let answered = state.all.iter().any(|connection| connection.wire.has_answered_within(since, now));
+                if !answered && !state.closed && state.outage.is_none() {
+                    pool.give_up(&mut state, server);
+                }
+            }
+            tokio::time::sleep(HUNG_AFTER).await;
+            pool.asks.store(false, Ordering::Release);
+        });
     }
 
     fn take_out_ended(&self, state: &mut State) {
@@ -125,7 +168,7 @@ impl Pool {
                 break;
             }
             // Also looks by itself: a connection that breaks is not given back.
-            let _ = tokio::time::timeout(Duration::from_millis(20), returned).await;
+            let _ = timeout(Duration::from_millis(20), returned).await;
         }
         let all = {
             let mut state = self.state();
@@ -137,7 +180,7 @@ impl Pool {
             let status = Arc::clone(&connection.status);
             // With the last client gone, the task says good-bye to the server and ends.
             drop(connection);
-            let _ = tokio::time::timeout(Duration::from_secs(1), status.end()).await;
+            let _ = timeout(Duration::from_secs(1), status.end()).await;
         }
     }
 }
