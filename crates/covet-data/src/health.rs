@@ -1,4 +1,10 @@
 //! The health check `database`: one small read of the file, or one round trip to the server that takes writes.
+//!
+//! | | status |
+//! |---|---|
+//! | it answers, and so do all replicas | healthy |
+//! | a replica is gone, or too far behind to be read from | degraded |
+//! | it does not answer | unhealthy, also while reads go on from replicas |
 
 use covet_core::health::{Check, CheckFuture, Outcome};
 
@@ -30,20 +36,23 @@ impl Check for DatabaseCheck {
                 Backend::Postgres(_) => self.0.write().optional::<i32>("SELECT 1", params![]).await,
             };
             let latency = clock.monotonic().saturating_duration_since(started);
-            let outcome = match read {
-                Ok(_) => Outcome::healthy(),
-                Err(error) => {
+            let replicas = self.0.replicas();
+            let outcome = match (read, replicas) {
+                (Ok(_), Some((fresh, all))) if fresh < all => {
+                    let gone = all - fresh;
+                    Outcome::degraded(format!("{gone} of {all} replicas cannot be read from: too far behind, or gone"))
+                }
+                (Ok(_), _) => Outcome::healthy(),
+                (Err(error), replicas) => {
                     tracing::warn!(%error, "the database does not answer");
                     let told = format!("the database does not answer ({})", error.kind());
-                    // Reads go on.
-                    if self.0.replicas().is_some_and(|(fresh, _)| fresh > 0) {
-                        Outcome::degraded(told)
-                    } else {
-                        Outcome::unhealthy(told)
-                    }
+                    Outcome::unhealthy(match replicas {
+                        Some((fresh, _)) if fresh > 0 => format!("{told}; only reads go on, from replicas"),
+                        _ => told,
+                    })
                 }
             };
-            let outcome = match self.0.replicas() {
+            let outcome = match replicas {
                 Some((fresh, all)) => outcome.reading("replicas_fresh", fresh).reading("replicas", all),
                 None => outcome,
             };

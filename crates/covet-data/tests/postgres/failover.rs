@@ -418,20 +418,21 @@ async fn reads_go_to_replicas_and_not_to_one_that_is_behind_or_gone() {
 
     set.replicas[1].kill9().await.unwrap();
     eventually("only the other answers", async || set.answer_all(&[one]).await).await;
+    eventually("it is missed", async || health(&set.db).await == (Status::Degraded, 1, 2)).await;
     set.replicas[0].kill9().await.unwrap();
     eventually("the primary answers", async || set.answer_all(&[primary]).await).await;
     set.replicas[0].start_again().await.unwrap();
     set.replicas[1].start_again().await.unwrap();
     eventually("both answer again", async || set.answer_all(&[one, other]).await).await;
+    assert_eq!(health(&set.db).await, (Status::Healthy, 2, 2));
 
     // Writes and transactions never go there.
     let writer = set.db.write();
     let sql = "SELECT current_setting('port')::int";
     assert_eq!(writer.one::<i32>(sql, params![]).await.unwrap(), i32::from(primary));
     // Without the primary, reads go on.
-    let check = DatabaseCheck::new(set.db.clone());
     set.primary.kill9().await.unwrap();
-    eventually("the health check knows", async || check.check().await.status == Status::Degraded).await;
+    eventually("the primary is missed", async || health(&set.db).await == (Status::Unhealthy, 2, 2)).await;
     assert!(set.answer_all(&[one, other]).await);
     try_again(&set.db.write().execute(INSERT, params!["x"]).await.unwrap_err());
 }
