@@ -1,10 +1,11 @@
 //! `drill-service`: a small service on `covet::App` whose routes misbehave on request.
 //!
 //! Routes that hang or panic have no place in `covet-api`. They are in `src/bin/drill-service.rs`; those
-//! that use the database in [`database`].
+//! that use the database in [`database`] and [`things`].
 
 pub mod database;
 pub mod task;
+pub mod things;
 
 use anyhow::Result;
 use covet_testkit::{Service, ServiceBuilder, cargo_binary};

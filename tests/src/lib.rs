@@ -11,6 +11,7 @@
 //! | secrets that must be found nowhere | [`planted`] |
 //! | bytes on a socket, for clients that do not behave | [`raw_http`] |
 //! | load | [`wrk`] |
+//! | writes of which each answer is kept, while the database fails over | [`write_load`] |
 //! | thousands of sockets | [`limits`] |
 //!
 //! Not for starting servers: that is `covet-testkit`, which users' tests have too.
@@ -24,6 +25,7 @@ pub mod log_lines;
 pub mod planted;
 pub mod raw_http;
 pub mod scrape;
+pub mod write_load;
 pub mod wrk;
 
 use std::time::Duration;

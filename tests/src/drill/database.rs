@@ -13,6 +13,7 @@ pub fn routes(context: &Context) -> Router {
         .route("/db/roll-back", get(roll_back))
         .route("/db/wrong", get(wrong_statement))
         .route("/db/slow", get(slow_statement))
+        .route("/db/sleep", get(sleep))
         .route("/db/cached", get(cached))
         .route("/db/deadlock", get(deadlock))
         .with_state(context.clone())
@@ -48,6 +49,13 @@ async fn slow_statement(State(context): State<Context>) -> Result<String, Error>
                SELECT max(n) FROM count";
     let highest: i64 = context.db().read().one(sql, params![]).await?;
     Ok(highest.to_string())
+}
+
+/// Sleeps on a connection. PostgreSQL only.
+async fn sleep(State(context): State<Context>, Query(sleep): Query<Hold>) -> Result<(), Error> {
+    let seconds = Duration::from_millis(sleep.ms).as_secs_f64();
+    context.db().read().one::<i32>("SELECT 1 FROM pg_sleep($1)", params![seconds]).await?;
+    Ok(())
 }
 
 async fn cached(State(context): State<Context>) -> Result<String, Error> {
