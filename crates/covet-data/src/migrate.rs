@@ -19,14 +19,19 @@
 //! it have happened.
 //!
 //! Embed them with [`migrations!`](crate::migrations) and run them with a [`Migrator`]. Several processes may do so at
-//! once: each migration is applied by one of them.
+//! once: each migration is applied by one of them. With the feature `migrate-lint`, `Migrations::lint` finds what in the
+//! scripts for PostgreSQL would hold up or break a live service.
 
 mod error;
+#[cfg(feature = "migrate-lint")]
+mod lint;
 mod migrator;
 mod postgres;
 mod source;
 mod sqlite;
 
 pub use error::MigrationError;
+#[cfg(feature = "migrate-lint")]
+pub use lint::Finding;
 pub use migrator::{Change, Entry, Migrator, Script, State, Status};
 pub use source::Migrations;

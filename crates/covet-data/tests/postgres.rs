@@ -10,6 +10,7 @@ mod postgres {
     mod failover;
     mod health_and_metrics;
     mod lanes;
+    mod lint;
     mod mapping;
     mod migrations;
     mod parameters;

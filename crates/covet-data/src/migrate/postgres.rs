@@ -51,6 +51,11 @@ pub(super) async fn migrate(
     Ok(changes)
 }
 
+/// Whether a script says that it cannot run in a transaction.
+pub(super) fn needs_no_transaction(script: &str) -> bool {
+    script.trim_start().starts_with(NO_TRANSACTION)
+}
+
 struct Session<'a> {
     client: &'a Client,
     limits: &'a Limits,
@@ -107,7 +112,7 @@ impl Session<'_> {
         let sql = migration.text(direction);
         let started = self.limits.clock.monotonic();
         let took = || self.limits.clock.monotonic().saturating_duration_since(started);
-        if sql.trim_start().starts_with(NO_TRANSACTION) {
+        if needs_no_transaction(sql) {
             return self.without_transaction(migration, direction).await;
         }
         let statements = split(sql);

@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::error::MigrationError;
 
+/// How a line begins that only accepts a finding of the linter.
+const FOR_THE_LINTER: &str = "-- squawk-ignore";
+
 /// Which database the scripts are for: its name in `up.sqlite.sql`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -62,7 +65,7 @@ pub(crate) struct Migration {
     pub(crate) name: String,
     pub(crate) up: String,
     pub(crate) down: String,
-    /// SHA-256 of the up script, in hex; line ends do not count.
+    /// SHA-256 of the up script, in hex. Line ends do not count, nor do lines that only tell the linter something.
     pub(crate) checksum: String,
 }
 
@@ -115,6 +118,16 @@ impl Migrations {
             paths
         };
         paths(self) == paths(other)
+    }
+
+    /// Path of a migration's script below the folder.
+    #[cfg(feature = "migrate-lint")]
+    pub(super) fn file(&self, migration: &Migration, script: &str, dialect: Dialect) -> String {
+        let own = format!("{}/{script}.{}.sql", migration.folder(), dialect.name());
+        if self.files.iter().any(|(path, _)| *path == own) {
+            return own;
+        }
+        format!("{}/{script}.sql", migration.folder())
     }
 
     /// Checks names and numbers; oldest first.
@@ -188,7 +201,9 @@ fn migration(folder: &str, scripts: &BTreeMap<&str, &str>, dialect: Dialect) -> 
         })
     };
     let up = script("up")?;
-    let checksum = Sha256::digest(up.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let counted: String =
+        up.split_inclusive('\n').filter(|line| !line.trim_start().starts_with(FOR_THE_LINTER)).collect();
+    let checksum = Sha256::digest(counted.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let version = number.parse().unwrap_or_default();
     Ok(Migration { version, name: name.to_owned(), up, down: script("down")?, checksum })
 }
@@ -243,6 +258,18 @@ mod tests {
         };
         assert_eq!(of("a;\r\nb;"), of("a;\nb;"));
         assert_ne!(of("a;"), of("b;"));
+        assert_ne!(of("a; -- b"), of("a; -- c"));
         assert_eq!(of("").len(), 64);
+    }
+
+    #[test]
+    fn accepting_a_finding_does_not_change_the_checksum() {
+        let of = |text: &str| {
+            migration("0001_a", &BTreeMap::from([("up", text), ("down", "")]), Dialect::Sqlite).unwrap().checksum
+        };
+        let plain = of("-- Gone.\nDROP TABLE a;\nDROP TABLE b;\n");
+        let accepted = "-- squawk-ignore-file renaming-table -- b\n-- Gone.\n  -- squawk-ignore ban-drop-table -- a\nDROP TABLE a;\n";
+        assert_eq!(of(&format!("{accepted}DROP TABLE b;\n")), plain);
+        assert_ne!(of(accepted), plain);
     }
 }

@@ -1,13 +1,13 @@
-//! `migrate up|down|status`: the database's schema.
+//! `migrate up|down|status|lint`: the database's schema.
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use covet_core::clock::Clock;
 use covet_core::settings::Loaded;
-use covet_data::Db;
 use covet_data::migrate::{Change, Entry, MigrationError, Migrator, Script, State, Status};
 use covet_data::settings::DatabaseSettings;
+use covet_data::{Db, Migrations};
 use serde::Serialize;
 
 use super::{could_not, print, print_json, say, with_causes};
@@ -36,6 +36,16 @@ pub(super) enum Migrate {
         #[arg(long)]
         json: bool,
     },
+    /// Find what in the scripts would hold up or break a live PostgreSQL. Needs no database. Exit code 1 when there is
+    /// something.
+    Lint {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Only migrations from this number on: those before it are applied everywhere.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        from: u32,
+    },
 }
 
 #[derive(Serialize)]
@@ -50,6 +60,9 @@ pub(super) async fn run(app: App, loaded: Loaded, command: Migrate) -> ExitCode 
         say("this service declares no migrations (App::migrations)");
         return ExitCode::SUCCESS;
     };
+    if let Migrate::Lint { json, from } = command {
+        return lint(migrations, json, from);
+    }
     let db = match Db::connect(loaded.get::<DatabaseSettings>(), Clock::system()).await {
         Ok(db) => db,
         Err(error) => return could_not("cannot open the database", &error),
@@ -72,7 +85,45 @@ async fn act(migrator: &Migrator, command: Migrate) -> ExitCode {
             Ok(status) => show(status, json),
             Err(error) => could_not("cannot read the schema's state", &error),
         },
+        // It was done before there was a database.
+        Migrate::Lint { .. } => ExitCode::SUCCESS,
     }
+}
+
+#[cfg(feature = "migrate-lint")]
+fn lint(migrations: &Migrations, json: bool, from: u32) -> ExitCode {
+    #[derive(Serialize)]
+    struct LintReport {
+        schema: &'static str,
+        findings: Vec<covet_data::migrate::Finding>,
+    }
+
+    let mut findings = match migrations.lint() {
+        Ok(findings) => findings,
+        Err(error) => return could_not("cannot read the migrations", &error),
+    };
+    findings.retain(|finding| finding.version >= from);
+    let clean = findings.is_empty();
+    if json {
+        let code = print_json(&LintReport { schema: "covet.migration-findings/1", findings });
+        return if clean { code } else { ExitCode::FAILURE };
+    }
+    for finding in &findings {
+        print(&format!("{finding}\n"));
+    }
+    match findings.len() {
+        0 => say("nothing in the scripts for PostgreSQL would hold up or break a live service"),
+        count => say(&format!(
+            "{count} found. What does no harm here is accepted on the line before it: -- squawk-ignore RULE -- the reason"
+        )),
+    }
+    if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(not(feature = "migrate-lint"))]
+fn lint(_: &Migrations, _: bool, _: u32) -> ExitCode {
+    say("this program was built without the linter: cargo run --features migrate-lint -- migrate lint");
+    ExitCode::from(2)
 }
 
 /// The scripts as one, with a comment ahead of each.
