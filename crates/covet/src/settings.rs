@@ -45,6 +45,15 @@ pub struct WorkerSettings {
     pub in_process: bool,
 }
 
+/// What becomes of a program that is older than the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, covet_core::settings::SettingValue)]
+pub enum WhenAhead {
+    /// It does not start.
+    Refuse,
+    /// It starts, and the log has a warning.
+    Start,
+}
+
 /// The database's schema at start-up.
 #[derive(Debug, Clone, covet_core::settings::Settings)]
 #[settings(section = "migrations")]
@@ -53,4 +62,10 @@ pub struct MigrationSettings {
     /// are pending.
     #[setting(default = "true")]
     pub on_start: bool,
+    /// What the service does when the database has migrations that it does not know, because a newer release has
+    /// applied them: `refuse` to start, or `start` all the same. Choose `start` where every migration leaves the release
+    /// before it working (docs/guides/migrations.md): then an old instance may start again during a rollout, and the
+    /// release before can be rolled back to.
+    #[setting(default = "refuse")]
+    pub when_ahead: WhenAhead,
 }

@@ -11,7 +11,7 @@ use covet_core::clock::Clock;
 use covet_core::health::{Criticality, HealthSettings, Registry as HealthRegistry};
 use covet_core::lifecycle::Lifecycle;
 use covet_core::settings::{Loaded, ServiceSettings};
-use covet_data::migrate::Migrator;
+use covet_data::migrate::{MigrationError, Migrator};
 use covet_data::settings::DatabaseSettings;
 use covet_data::{DatabaseCheck, DatabaseCollector, Db, Migrations};
 use covet_http::pipeline::install_panic_hook;
@@ -24,6 +24,7 @@ use covet_telemetry::{Service, Telemetry};
 
 use crate::App;
 use crate::context::{Context, Inner};
+use crate::settings::{MigrationSettings, WhenAhead};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +37,13 @@ pub(crate) enum StartError {
     Database(#[from] covet_data::Error),
     /// The schema cannot be brought up to date.
     #[error("migrations: {0}")]
-    Migrations(Box<covet_data::migrate::MigrationError>),
+    Migrations(Box<MigrationError>),
+    /// The schema is of a newer release.
+    #[error(
+        "migrations: {0}. If the newer ones leave this release working (docs/guides/migrations.md), \
+         COVET_MIGRATIONS__WHEN_AHEAD=start lets it start"
+    )]
+    Ahead(Box<MigrationError>),
     /// The schema is behind, and may not be changed at start-up.
     #[error("{0} migrations are pending and COVET_MIGRATIONS__ON_START is false. Run `migrate up`, or set it to true")]
     Pending(usize),
@@ -57,8 +64,8 @@ pub(crate) enum StartError {
     Threads(std::io::Error),
 }
 
-impl From<covet_data::migrate::MigrationError> for StartError {
-    fn from(error: covet_data::migrate::MigrationError) -> Self {
+impl From<MigrationError> for StartError {
+    fn from(error: MigrationError) -> Self {
         Self::Migrations(Box::new(error))
     }
 }
@@ -132,7 +139,7 @@ pub(crate) async fn connect(
     let db =
         if app.database { Some(Db::connect(loaded.get::<DatabaseSettings>(), clock.clone()).await?) } else { None };
     if let (Some(db), Some(migrations)) = (&db, &app.migrations) {
-        bring_up_to_date(db, migrations, loaded.get::<crate::settings::MigrationSettings>()).await?;
+        bring_up_to_date(db, migrations, loaded.get::<MigrationSettings>()).await?;
     }
     if let Some(db) = &db {
         telemetry.registry.register(Arc::new(DatabaseCollector::new(db.clone())));
@@ -168,19 +175,25 @@ fn client(app: &App, loaded: &Loaded, traces: &Traces, clock: &Clock) -> Client 
     })
 }
 
-async fn bring_up_to_date(
-    db: &Db,
-    migrations: &Migrations,
-    settings: &crate::settings::MigrationSettings,
-) -> Result<(), StartError> {
+async fn bring_up_to_date(db: &Db, migrations: &Migrations, settings: &MigrationSettings) -> Result<(), StartError> {
     let migrator = Migrator::new(db, migrations)?;
-    if settings.on_start {
-        migrator.up().await?;
-        return Ok(());
-    }
-    match migrator.pending().await? {
-        0 => Ok(()),
-        count => Err(StartError::Pending(count)),
+    let pending = match settings.on_start {
+        true => migrator.up().await.map(|_| 0),
+        false => migrator.pending().await,
+    };
+    match (pending, settings.when_ahead) {
+        (Ok(0), _) => Ok(()),
+        (Ok(count), _) => Err(StartError::Pending(count)),
+        (Err(MigrationError::Ahead { database, program }), WhenAhead::Start) => {
+            tracing::warn!(
+                database,
+                program,
+                "the database has migrations of a newer release, which are taken as they are"
+            );
+            Ok(())
+        }
+        (Err(error @ MigrationError::Ahead { .. }), WhenAhead::Refuse) => Err(StartError::Ahead(Box::new(error))),
+        (Err(error), _) => Err(error.into()),
     }
 }
 
