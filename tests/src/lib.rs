@@ -7,6 +7,7 @@
 //! | a service with routes that misbehave on request | [`drill`] |
 //! | the text of `/metrics`, understood | [`exposition`] |
 //! | to scrape, also until something is so | [`scrape`] |
+//! | a service that renames a column from release to release | [`rename`] |
 //! | log lines, held against the published schema | [`log_lines`] |
 //! | secrets that must be found nowhere | [`planted`] |
 //! | bytes on a socket, for clients that do not behave | [`raw_http`] |
@@ -24,6 +25,7 @@ pub mod limits;
 pub mod log_lines;
 pub mod planted;
 pub mod raw_http;
+pub mod rename;
 pub mod scrape;
 pub mod write_load;
 pub mod wrk;

@@ -46,13 +46,16 @@ impl TempDir {
         self.path.join(name)
     }
 
-    /// Writes a file into it and tells its path.
+    /// Writes a file into it, with the folders that `name` has, and tells its path.
     ///
     /// # Errors
     ///
     /// [`crate::Error::Io`] when it cannot be written.
     pub fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(Error::io(format!("create {}", folder.display())))?;
+        }
         std::fs::write(&path, content).map_err(Error::io(format!("write {}", path.display())))?;
         Ok(path)
     }

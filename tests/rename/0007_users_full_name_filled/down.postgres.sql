@@ -1,0 +1,1 @@
+-- Nothing to take back: the column goes with 0006.

@@ -1,0 +1,1 @@
+-- 0006 has done it all.
