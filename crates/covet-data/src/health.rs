@@ -4,7 +4,8 @@
 //! |---|---|
 //! | it answers, and so do all replicas | healthy |
 //! | a replica is gone, or too far behind to be read from | degraded |
-//! | it does not answer | unhealthy, also while reads go on from replicas |
+//! | the primary does not answer, and reads go on from replicas | degraded: an instance that is taken out reads nothing |
+//! | nothing answers | unhealthy |
 
 use covet_core::health::{Check, CheckFuture, Outcome};
 
@@ -46,10 +47,12 @@ impl Check for DatabaseCheck {
                 (Err(error), replicas) => {
                     tracing::warn!(%error, "the database does not answer");
                     let told = format!("the database does not answer ({})", error.kind());
-                    Outcome::unhealthy(match replicas {
-                        Some((fresh, _)) if fresh > 0 => format!("{told}; only reads go on, from replicas"),
-                        _ => told,
-                    })
+                    match replicas {
+                        Some((fresh, _)) if fresh > 0 => {
+                            Outcome::degraded(format!("{told}; only reads go on, from replicas"))
+                        }
+                        _ => Outcome::unhealthy(told),
+                    }
                 }
             };
             let outcome = match replicas {
