@@ -512,11 +512,11 @@ mod tests {
         writer.send(b"last\n".to_vec(), 1);
         assert!(writer.flush(LONG));
         let text = memory.text();
-        assert_eq!(text.matches("lost ").count(), 1, "told once: {text}");
-        assert!(text.starts_with("first 10b\n") && text.ends_with("last\n"), "{text}");
-        let told: u64 =
-            text.lines().find_map(|line| line.strip_prefix("lost ")?.split(' ').next()?.parse().ok()).unwrap();
-        assert_eq!(told, dropped(&writer, Loss::BufferFull));
+        // Twice if the writer's thread came to the first line when some were lost already.
+        assert!((1..=2).contains(&text.matches("lost ").count()), "{text}");
+        assert!(text.starts_with("first 10b\n") && text.contains("last\n"), "{text}");
+        let told = text.lines().filter_map(|line| line.strip_prefix("lost ")?.split(' ').next()?.parse::<u64>().ok());
+        assert_eq!(told.sum::<u64>(), dropped(&writer, Loss::BufferFull), "{text}");
     }
 
     #[test]
