@@ -26,4 +26,6 @@ mod postgres {
     mod streams;
     mod tls;
     mod transactions;
+    #[path = "../both/transactions.rs"]
+    mod transactions_on_both;
 }

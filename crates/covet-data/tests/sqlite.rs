@@ -24,4 +24,6 @@ mod sqlite {
     mod spans;
     mod streams;
     mod transactions;
+    #[path = "../both/transactions.rs"]
+    mod transactions_on_both;
 }

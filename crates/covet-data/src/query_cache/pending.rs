@@ -9,29 +9,30 @@ use crate::statement::Statement;
 
 /// Dropped before it is over (its caller has left, its connection is lost), it leaves the tables in doubt.
 #[derive(Debug)]
-pub(crate) struct PendingWrite {
+pub(crate) struct PendingWrite<S: AsRef<[Arc<Statement>]> = Vec<Arc<Statement>>> {
     cache: Arc<QueryCache>,
-    statements: Vec<Arc<Statement>>,
+    statements: S,
     over: AtomicBool,
 }
 
-impl PendingWrite {
+impl PendingWrite<[Arc<Statement>; 1]> {
     /// `None` if it does not write.
     pub(crate) fn of(cache: &Arc<QueryCache>, statement: &Arc<Statement>) -> Option<Self> {
-        (statement.writes() != Writes::Nothing).then(|| Self::new(cache, vec![Arc::clone(statement)])).flatten()
+        Self::new(cache, (statement.writes() != Writes::Nothing).then(|| [Arc::clone(statement)])?)
     }
+}
 
-    /// `None` if none of them writes.
-    pub(crate) fn new(cache: &Arc<QueryCache>, mut statements: Vec<Arc<Statement>>) -> Option<Self> {
-        statements.retain(|statement| statement.writes() != Writes::Nothing);
-        let writes = !statements.is_empty();
-        writes.then(|| Self { cache: Arc::clone(cache), statements, over: AtomicBool::new(false) })
+impl<S: AsRef<[Arc<Statement>]>> PendingWrite<S> {
+    /// Of statements that write. `None` if there are none.
+    pub(crate) fn new(cache: &Arc<QueryCache>, statements: S) -> Option<Self> {
+        let any = !statements.as_ref().is_empty();
+        any.then(|| Self { cache: Arc::clone(cache), statements, over: AtomicBool::new(false) })
     }
 
     /// They have happened.
     pub(crate) fn happened(&self) {
         self.over.store(true, Ordering::Release);
-        self.statements.iter().for_each(|statement| self.cache.forget(statement.writes()));
+        self.statements.as_ref().iter().for_each(|statement| self.cache.forget(statement.writes()));
     }
 
     /// This is what has become of a statement.
@@ -52,10 +53,10 @@ impl PendingWrite {
     }
 }
 
-impl Drop for PendingWrite {
+impl<S: AsRef<[Arc<Statement>]>> Drop for PendingWrite<S> {
     fn drop(&mut self) {
         if !self.over.load(Ordering::Acquire) {
-            self.statements.iter().for_each(|statement| self.cache.doubt(statement.writes()));
+            self.statements.as_ref().iter().for_each(|statement| self.cache.doubt(statement.writes()));
         }
     }
 }

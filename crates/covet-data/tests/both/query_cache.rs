@@ -156,8 +156,7 @@ async fn a_write_without_a_waiting_caller_leaves_nothing_old() {
     let slow_write = format!("INSERT INTO things (name) SELECT name || '2' FROM ({SLOWLY}) AS slowly");
     let db = fixture.db.clone();
     let writing = tokio::spawn(async move { db.write().execute(&slow_write, params![]).await });
-    eventually("it is writing", async || fixture.db.connections().active > 0).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    eventually("it is writing", async || fixture.is_writing().await).await;
     writing.abort();
     assert!(writing.await.is_err(), "the test is of no use if the machine is that slow");
     eventually("it was written", async || {

@@ -34,6 +34,11 @@ impl Fixture {
         Db::connect(&self.settings, Clock::system()).await.unwrap()
     }
 
+    /// True while a statement that inserts is run.
+    pub(crate) async fn is_writing(&self) -> bool {
+        self.sessions("state = 'active' AND query LIKE 'INSERT%'").await > 0
+    }
+
     pub(crate) async fn run(&self, sql: &str) {
         self.db.write().execute(sql, params![]).await.unwrap();
     }
