@@ -120,6 +120,12 @@ enum Message {
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(sinks: Sinks, limit_bytes: usize, tell: TellOfGap) -> io::Result<Self> {
+        let (writer, thread) = Self::new(sinks, limit_bytes, tell);
+        thread::Builder::new().name("covet-log".to_owned()).spawn(|| thread.run())?;
+        Ok(writer)
+    }
+
+    fn new(sinks: Sinks, limit_bytes: usize, tell: TellOfGap) -> (Self, WriterThread) {
         let (queue, messages) = unbounded();
         let state = Arc::new(State {
             queued_bytes: AtomicUsize::new(0),
@@ -130,8 +136,7 @@ impl Writer {
             pool: Mutex::default(),
         });
         let thread = WriterThread::new(messages, sinks, Arc::clone(&state), tell);
-        thread::Builder::new().name("covet-log".to_owned()).spawn(|| thread.run())?;
-        Ok(Self { queue, state })
+        (Self { queue, state }, thread)
     }
 
     /// Hands `count` whole lines of the log over. Never waits.
@@ -246,15 +251,20 @@ impl WriterThread {
         while let Ok(message) = self.messages.recv() {
             self.handle(message);
             // What else is there by now goes out with it; after a stop, what was on its way when it came.
-            while let Ok(message) = self.messages.try_recv() {
-                self.handle(message);
-            }
-            self.write();
+            self.catch_up();
             if let Some(done) = self.stopped {
                 let _ = done.send(());
                 return;
             }
         }
+    }
+
+    /// Writes what has been handed over.
+    fn catch_up(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            self.handle(message);
+        }
+        self.write();
     }
 
     fn handle(&mut self, message: Message) {
@@ -366,6 +376,8 @@ impl Destination {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
@@ -402,8 +414,16 @@ mod tests {
     }
 
     fn start_with(sinks: Sinks, limit_bytes: usize) -> Writer {
-        let tell = |reason: &'static str, lines| format!("lost {lines} {reason}\n").into_bytes();
-        Writer::start(sinks, limit_bytes, Box::new(tell)).unwrap()
+        Writer::start(sinks, limit_bytes, tell_of_gap()).unwrap()
+    }
+
+    /// The thread's work is done when the test says so.
+    fn new(log: Vec<Box<dyn Sink>>, limit_bytes: usize) -> (Writer, WriterThread) {
+        Writer::new(Sinks { log, ..Sinks::default() }, limit_bytes, tell_of_gap())
+    }
+
+    fn tell_of_gap() -> TellOfGap {
+        Box::new(|reason, lines| format!("lost {lines} {reason}\n").into_bytes())
     }
 
     impl Memory {
@@ -497,26 +517,45 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_told_of_where_it_is_as_soon_as_lines_can_be_written_again() {
+    fn lines_lost_while_others_wait_are_told_of_behind_them() {
         let memory = Memory::default();
-        let (release, held_up) = unbounded();
-        let writer = start(vec![Box::new(HeldUp(held_up)), Box::new(memory.clone())], 20);
+        let (writer, mut thread) = new(vec![Box::new(memory.clone())], 20);
         writer.send(b"first 10b\n".to_vec(), 1);
         for _ in 0..5 {
             writer.send(b"0123456789\n".to_vec(), 1);
         }
-        for _ in 0..8 {
-            release.send(()).unwrap();
-        }
-        assert!(writer.flush(LONG));
+        thread.catch_up();
         writer.send(b"last\n".to_vec(), 1);
-        assert!(writer.flush(LONG));
-        let text = memory.text();
-        // Twice if the writer's thread came to the first line when some were lost already.
-        assert!((1..=2).contains(&text.matches("lost ").count()), "{text}");
-        assert!(text.starts_with("first 10b\n") && text.contains("last\n"), "{text}");
-        let told = text.lines().filter_map(|line| line.strip_prefix("lost ")?.split(' ').next()?.parse::<u64>().ok());
-        assert_eq!(told.sum::<u64>(), dropped(&writer, Loss::BufferFull), "{text}");
+        thread.catch_up();
+        assert_eq!(memory.text(), "first 10b\nlost 5 buffer_full\nlast\n");
+        assert_eq!(dropped(&writer, Loss::BufferFull), 5);
+    }
+
+    #[test]
+    fn lines_lost_during_a_write_are_told_of_with_the_next() {
+        /// Hands over lines while it is written to for the first time.
+        struct Busy(Arc<OnceLock<Writer>>, bool);
+        impl Sink for Busy {
+            fn write_lines(&mut self, _lines: &[u8]) -> Result<(), NotWritten> {
+                if !std::mem::replace(&mut self.1, true) {
+                    (0..5).for_each(|_| self.0.get().unwrap().send(b"0123456789\n".to_vec(), 1));
+                }
+                Ok(())
+            }
+            fn name(&self) -> String {
+                "busy".to_owned()
+            }
+        }
+        let (memory, meanwhile) = (Memory::default(), Arc::new(OnceLock::new()));
+        let (writer, mut thread) =
+            new(vec![Box::new(Busy(Arc::clone(&meanwhile), false)), Box::new(memory.clone())], 20);
+        meanwhile.set(writer.clone()).unwrap();
+        writer.send(b"first 10b\n".to_vec(), 1);
+        thread.catch_up();
+        writer.send(b"last\n".to_vec(), 1);
+        thread.catch_up();
+        assert_eq!(memory.text(), "first 10b\nlast\nlost 5 buffer_full\n");
+        assert_eq!(dropped(&writer, Loss::BufferFull), 5);
     }
 
     #[test]
