@@ -12,6 +12,10 @@
 //! back, lets the pages of [`ALLOWED_ORIGIN`] read its answers, writes a JSON line per request into its log file, answers
 //! `GET /metrics` on a port of its own, and exports spans as the `OTEL_*` variables say
 //! (`harness/src/verification.rs`, `harness/src/proof.rs`).
+//!
+//! Peers with a database answer other routes: [`database`].
+
+pub mod database;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -65,7 +69,8 @@ pub const ALLOWED_ORIGIN: &str = "https://app.example";
 /// The series under which a peer tells how many log lines it gave up; Covet's name for it.
 pub const DROPPED_LINES: &str = "log_lines_dropped_total";
 
-/// A peer's command line: `--port N --workers N`, and for one with production crates `--metrics-port N --log-file FILE`.
+/// A peer's command line: `--port N --workers N`, for one with production crates `--metrics-port N --log-file FILE`, and for one
+/// whose connections to the database are counted `--connections N`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arguments {
     /// Where to listen, on 127.0.0.1.
@@ -74,6 +79,7 @@ pub struct Arguments {
     pub workers: usize,
     metrics_port: Option<u16>,
     log_file: Option<PathBuf>,
+    connections: Option<usize>,
 }
 
 impl Arguments {
@@ -107,8 +113,16 @@ impl Arguments {
         self.log_file.clone().context("--log-file FILE is missing")
     }
 
+    /// How many connections to the database it shares.
+    ///
+    /// # Errors
+    /// `--connections` was not given.
+    pub fn connections(&self) -> anyhow::Result<usize> {
+        self.connections.context("--connections N is missing")
+    }
+
     fn parse_from(mut words: impl Iterator<Item = String>) -> anyhow::Result<Self> {
-        let (mut port, mut workers, mut metrics_port, mut log_file) = (None, None, None, None);
+        let (mut port, mut workers, mut metrics_port, mut log_file, mut connections) = (None, None, None, None, None);
         while let Some(word) = words.next() {
             let mut value = || words.next().with_context(|| format!("{word} needs a value after it"));
             match word.as_str() {
@@ -116,13 +130,16 @@ impl Arguments {
                 "--workers" => workers = Some(value()?.parse().context("--workers: not a number of threads")?),
                 "--metrics-port" => metrics_port = Some(value()?.parse().context("--metrics-port: not a port number")?),
                 "--log-file" => log_file = Some(value()?.into()),
-                _ => bail!("unknown argument {word}; expected --port N --workers N --metrics-port N --log-file FILE"),
+                "--connections" => connections = Some(value()?.parse().context("--connections: not a number")?),
+                _ => bail!(
+                    "unknown argument {word}; expected --port N --workers N --metrics-port N --log-file FILE --connections N"
+                ),
             }
         }
         let port = port.context("--port N is missing")?;
-        let arguments = Self { port, workers: workers.unwrap_or(1), metrics_port, log_file };
-        if arguments.workers == 0 {
-            bail!("--workers must be at least 1");
+        let arguments = Self { port, workers: workers.unwrap_or(1), metrics_port, log_file, connections };
+        if arguments.workers == 0 || arguments.connections == Some(0) {
+            bail!("--workers and --connections must be at least 1");
         }
         Ok(arguments)
     }
@@ -151,13 +168,21 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_with_a_database_is_told_how_many_connections_it_shares() {
+        assert_eq!(parse("--port 8000 --connections 4").unwrap().connections().unwrap(), 4);
+        assert!(parse("--port 8000").unwrap().connections().is_err());
+    }
+
+    #[test]
     fn one_worker_unless_told_otherwise() {
         assert_eq!(parse("--port 8000").unwrap().workers, 1);
     }
 
     #[test]
     fn refuses_what_it_does_not_understand() {
-        for line in ["", "--port", "--port x", "--port 8000 --workers 0", "--port 8000 --fast"] {
+        for line in
+            ["", "--port", "--port x", "--port 8000 --workers 0", "--port 8000 --connections 0", "--port 8000 --fast"]
+        {
             assert!(parse(line).is_err(), "{line:?} was accepted");
         }
     }

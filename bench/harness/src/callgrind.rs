@@ -66,7 +66,7 @@ impl Life<'_> {
         server.until_ready(route.path, Duration::from_millis(50), READY_LIMIT, interrupt)?;
         route.verify(&contestant.label, server.address)?;
         if let Some(duties) = &contestant.duties {
-            duties.verify(&contestant.label, &server, interrupt)?;
+            duties.verify(&contestant.label, &server, route.path, interrupt)?;
         }
         self.ask(&server, requests, interrupt)?;
         server.stop(interrupt)?;

@@ -21,6 +21,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// What a request costs: Covet, bare frameworks and frameworks with production crates in interleaved rounds.
     Http(crate::commands::http::Options),
+    /// What a statement costs, the server and the database: Covet, drivers by hand, sqlx and SeaORM in interleaved rounds.
+    Database(crate::commands::database::Options),
     /// What each concern of Covet costs: switched off one by one, or counted where nothing switches it off.
     Concerns(crate::commands::concerns::Options),
     /// How many instructions a request takes, by valgrind: repeats within a percent on the busiest machine.

@@ -75,8 +75,18 @@ impl Connection {
     /// # Errors
     /// The connection is broken.
     pub(crate) fn ask(&mut self, path: &str, headers: &[Header]) -> anyhow::Result<()> {
+        self.request("GET", path, headers)
+    }
+
+    /// Sends a request without a body; [`Connection::receive`] waits for the answer.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(crate) fn request(&mut self, method: &str, path: &str, headers: &[Header]) -> anyhow::Result<()> {
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        Ok(self.0.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n").as_bytes())?)
+        let length = if method == "GET" { "" } else { "content-length: 0\r\n" };
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{length}{headers}\r\n");
+        Ok(self.0.write_all(head.as_bytes())?)
     }
 
     /// Reads the whole answer to one question.

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod concerns;
+pub(crate) mod database;
 pub(crate) mod http;
 pub(crate) mod idle_connections;
 pub(crate) mod instructions;

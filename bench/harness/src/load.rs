@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Header;
 use crate::interrupt::Interrupt;
+use crate::route::Route;
 use crate::server::pinned;
 
 /// wrk closes within a second of its time; after this much more it is ended.
 const GRACE: Duration = Duration::from_secs(10);
 /// `done` runs after the load, so the script costs the requests nothing.
 const SCRIPT: &str = include_str!("load.lua");
+/// For routes that are asked for another number each time; the requests are made before the load.
+const NUMBERS: &str = include_str!("load_numbers.lua");
 
 /// How hard to press.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -83,12 +86,13 @@ impl Load {
     pub(crate) fn run(
         &self,
         address: SocketAddr,
-        path: &str,
+        route: &Route,
         headers: &[Header],
         interrupt: &Interrupt,
     ) -> anyhow::Result<Outcome> {
         let script = tempfile::Builder::new().suffix(".lua").tempfile()?;
-        std::fs::write(script.path(), SCRIPT)?;
+        let numbers = if route.numbers.is_some() { NUMBERS } else { "" };
+        std::fs::write(script.path(), [SCRIPT, numbers].concat())?;
         let mut command = pinned(self.core, "wrk".as_ref());
         command
             .arg(format!("-t{}", self.threads))
@@ -97,7 +101,8 @@ impl Load {
             .arg("-s")
             .arg(script.path())
             .args(headers.iter().flat_map(|(name, value)| ["-H".to_owned(), format!("{name}: {value}")]))
-            .arg(format!("http://{address}{path}"))
+            .arg(format!("http://{address}{}", route.path))
+            .args(numbers_of(route))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut wrk = Running(command.spawn().context("starting wrk")?);
@@ -109,6 +114,12 @@ impl Load {
         }
         parse(&output)
     }
+}
+
+/// What `load_numbers.lua` is told.
+fn numbers_of(route: &Route) -> Vec<String> {
+    let (Some(largest), Some((before, _))) = (route.numbers, route.path.rsplit_once('/')) else { return Vec::new() };
+    vec!["--".to_owned(), route.method.to_owned(), format!("{before}/"), largest.to_string()]
 }
 
 fn parse(output: &str) -> anyhow::Result<Outcome> {

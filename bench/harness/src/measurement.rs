@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::client::Header;
+use crate::database::{Database, Databases};
 use crate::interrupt::Interrupt;
 use crate::load::Load;
 use crate::machine::Machine;
 use crate::peer::Contestant;
 use crate::process::{MachineTime, cpu_time, resident_bytes};
 use crate::proof::Proof;
-use crate::route::{ROUTES, Route};
+use crate::route::Route;
 use crate::server::working_directory;
 use crate::span_receiver::SpanReceiver;
 use crate::terminal;
@@ -49,8 +50,13 @@ impl Mode {
 
     /// The line over a table.
     pub(crate) fn describe(&self, rounds: u32) -> String {
+        self.describe_with("wrk", rounds)
+    }
+
+    /// The line over a table, with what runs on the core that the server is not on.
+    pub(crate) fn describe_with(&self, others: &str, rounds: u32) -> String {
         let placed = match (self.server_core, self.load.core) {
-            (Some(server), Some(load)) => format!("One core: server on core {server}, wrk on core {load}"),
+            (Some(server), Some(load)) => format!("One core: server on core {server}, {others} on core {load}"),
             _ => "All cores: nothing bound".to_owned(),
         };
         let (workers, threads) = (self.workers, self.load.threads);
@@ -69,6 +75,8 @@ pub(crate) struct Measurement {
     pub(crate) server: String,
     pub(crate) requests: u64,
     pub(crate) cpu_us_per_request: f64,
+    /// Of the database server's processes; SQLite has none.
+    pub(crate) database_cpu_us_per_request: Option<f64>,
     pub(crate) requests_per_second: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
@@ -85,6 +93,10 @@ pub(crate) struct Bench<'a> {
     pub(crate) interrupt: &'a Interrupt,
     /// Sent with every request.
     pub(crate) headers: &'a [Header],
+    /// What each contestant must answer rightly before it is measured. The first tells when it is ready.
+    pub(crate) routes: &'a [Route],
+    /// Those of contestants that need one.
+    pub(crate) databases: Option<&'a Databases>,
 }
 
 impl Bench<'_> {
@@ -110,32 +122,45 @@ impl Bench<'_> {
     }
 
     fn measured(&self, contestant: &Contestant, mode: Mode, round: u32, route: &Route) -> anyhow::Result<Measurement> {
-        let Self { receiver, interrupt, headers } = *self;
+        let Self { receiver, interrupt, headers, .. } = *self;
         let directory = working_directory()?;
+        let database =
+            self.databases.zip(contestant.database()).map(|(databases, kind)| databases.of(kind, &directory));
+        if let Some(database) = &database {
+            database.fill()?;
+        }
         let mut server = contestant.launch(mode.workers, mode.server_core).start(directory.path())?;
-        server.until_ready(route.path, Duration::from_millis(5), READY_LIMIT, interrupt)?;
-        for route in &ROUTES {
+        let first = self.routes.first().context("nothing is to be measured")?.path;
+        server.until_ready(first, Duration::from_millis(5), READY_LIMIT, interrupt)?;
+        for route in self.routes {
             route.verify(&contestant.label, server.address)?;
         }
         if let Some(duties) = &contestant.duties {
-            duties.verify(&contestant.label, &server, interrupt)?;
+            duties.verify(&contestant.label, &server, first, interrupt)?;
         }
-        let warm_up =
-            Load { seconds: WARM_UP_SECONDS, ..mode.load }.run(server.address, route.path, headers, interrupt)?;
+        let warm_up = Load { seconds: WARM_UP_SECONDS, ..mode.load }.run(server.address, route, headers, interrupt)?;
         interrupt.sleep(AFTERGLOW)?;
 
-        let (cpu_before, machine_before, start) = (cpu_time(server.pid())?, MachineTime::now()?, Instant::now());
-        let outcome = mode.load.run(server.address, route.path, headers, interrupt)?;
+        let database_cpu_time = || database.as_ref().map_or(Ok(None), Database::cpu_time);
+        let (cpu_before, database_before) = (cpu_time(server.pid())?, database_cpu_time()?);
+        let (machine_before, start) = (MachineTime::now()?, Instant::now());
+        let outcome = mode.load.run(server.address, route, headers, interrupt)?;
         interrupt.sleep(AFTERGLOW)?;
         let cpu = cpu_time(server.pid())? - cpu_before;
+        let database_cpu =
+            database_cpu_time()?.zip(database_before).map(|(after, before)| after.saturating_sub(before));
         let strangers =
-            MachineTime::now()?.strangers_since(&machine_before, cpu).as_secs_f64() / start.elapsed().as_secs_f64();
+            MachineTime::now()?.strangers_since(&machine_before, cpu + database_cpu.unwrap_or_default()).as_secs_f64()
+                / start.elapsed().as_secs_f64();
 
         if outcome.failed() > 0 || outcome.requests == 0 {
             let (failed, requests) = (outcome.failed(), outcome.requests);
             return Err(Wanting::error(format!(
                 "{failed} of {requests} requests failed ({outcome:?}); the figures mean nothing"
             )));
+        }
+        if let (Some(database), Some(_)) = (&database, route.numbers) {
+            database.check_visits(warm_up.requests + outcome.requests)?;
         }
         let resident_bytes = resident_bytes(server.pid())?;
         let proof = match &contestant.duties {
@@ -149,14 +174,15 @@ impl Bench<'_> {
         let traces = receiver.take_traces();
         let proof = proof.map(|(proof, duties)| proof.with_traces(traces, duties)).transpose()?;
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 requests")]
-        let cpu_us_per_request = cpu.as_secs_f64() * 1e6 / outcome.requests as f64;
+        let per_request = |time: Duration| time.as_secs_f64() * 1e6 / outcome.requests as f64;
         Ok(Measurement {
             mode: mode.name,
             round,
             route: route.pattern,
             server: contestant.label.clone(),
             requests: outcome.requests,
-            cpu_us_per_request,
+            cpu_us_per_request: per_request(cpu),
+            database_cpu_us_per_request: database_cpu.map(per_request),
             requests_per_second: outcome.requests_per_second(),
             p50_us: outcome.p50_us,
             p99_us: outcome.p99_us,

@@ -1,4 +1,6 @@
-//! Who takes part in a comparison, what runs in each, and how each is started.
+//! Who takes part in a comparison, what runs in each, and how each is started. Those with a database: [`database`].
+
+mod database;
 
 use std::path::PathBuf;
 
@@ -7,12 +9,15 @@ use clap::Args;
 
 use crate::build::release_binary;
 use crate::cli::pair;
+use crate::database::{Databases, Kind};
 use crate::proof::LOG_FILE;
 use crate::server::Launch;
 use crate::span_receiver::SpanReceiver;
 use crate::verification::{Duties, Forwarded, ORIGIN};
 
-/// A program of this workspace that answers the two routes.
+pub(crate) use self::database::{BY_HAND_POSTGRES, BY_HAND_SQLITE, COVET_SQLITE, SQLX};
+
+/// A program of this workspace that answers the two routes, or those of peers with a database.
 #[derive(Debug, Clone, Copy)]
 struct Peer {
     name: &'static str,
@@ -24,6 +29,8 @@ struct Peer {
     environment: &'static [(&'static str, &'static str)],
     /// What it does besides answering, and the harness checks; of the bare ones nothing.
     duties: Option<Duties>,
+    /// What it finds in `DATABASE_URL`.
+    database: Option<Kind>,
 }
 
 const ARGUMENTS: &[&str] = &["--port", "{port}", "--workers", "{workers}"];
@@ -38,6 +45,20 @@ const TRACES: &[(&str, &str)] = &[
     ("OTEL_TRACES_SAMPLER_ARG", "0.001"),
 ];
 
+/// As in production. Only what this machine decides is set, and what a service has to name; everything else is the default,
+/// which is all on.
+const COVET_ENVIRONMENT: &[(&str, &str)] = &[
+    ("COVET_ENV", "production"),
+    ("COVET_HTTP__WORKERS", "{workers}"),
+    ("COVET_CORS__ALLOWED_ORIGINS", ORIGIN),
+    ("LOG_FILE", LOG_FILE),
+    // Kept, so that the harness can count the lines.
+    ("COVET_LOG__FILES_KEPT", "1000"),
+    ("COVET_LOG__STDOUT", "false"),
+    // No load balancer has to notice; it would only lengthen a run.
+    ("COVET_SHUTDOWN__READINESS_DELAY", "0s"),
+];
+
 /// In the order of a round.
 const PEERS: [Peer; 6] = [
     Peer {
@@ -47,6 +68,7 @@ const PEERS: [Peer; 6] = [
         arguments: ARGUMENTS,
         environment: &[],
         duties: None,
+        database: None,
     },
     Peer {
         name: "axum-bare",
@@ -55,6 +77,7 @@ const PEERS: [Peer; 6] = [
         arguments: ARGUMENTS,
         environment: &[],
         duties: None,
+        database: None,
     },
     Peer {
         name: "actix-bare",
@@ -63,6 +86,7 @@ const PEERS: [Peer; 6] = [
         arguments: ARGUMENTS,
         environment: &[],
         duties: None,
+        database: None,
     },
     Peer {
         name: COVET,
@@ -71,20 +95,9 @@ const PEERS: [Peer; 6] = [
                security headers, CORS, compression, admission limit, timeouts, body limit, panic guard, health checks, \
                operator port; no rate limit yet",
         arguments: &[],
-        // As in production. Only what this machine decides is set, and what a service has to name; everything else is the
-        // default, which is all on.
-        environment: &[
-            ("COVET_ENV", "production"),
-            ("COVET_HTTP__WORKERS", "{workers}"),
-            ("COVET_CORS__ALLOWED_ORIGINS", ORIGIN),
-            ("LOG_FILE", LOG_FILE),
-            // Kept, so that the harness can count the lines.
-            ("COVET_LOG__FILES_KEPT", "1000"),
-            ("COVET_LOG__STDOUT", "false"),
-            // No load balancer has to notice; it would only lengthen a run.
-            ("COVET_SHUTDOWN__READINESS_DELAY", "0s"),
-        ],
+        environment: COVET_ENVIRONMENT,
         duties: Some(Duties::all("http_requests_total")),
+        database: None,
     },
     Peer {
         name: "axum-production",
@@ -95,6 +108,7 @@ const PEERS: [Peer; 6] = [
         arguments: PRODUCTION_ARGUMENTS,
         environment: &[],
         duties: Some(Duties::all("axum_http_requests_total")),
+        database: None,
     },
     Peer {
         name: "actix-production",
@@ -106,6 +120,7 @@ const PEERS: [Peer; 6] = [
         environment: &[],
         // It believes every X-Forwarded-For, whoever sends it.
         duties: Some(Duties { forwarded: Forwarded::Believed, ..Duties::all("api_http_requests_total") }),
+        database: None,
     },
 ];
 
@@ -147,12 +162,29 @@ impl Selection {
     /// # Errors
     /// A name is unknown, or a build fails.
     pub(crate) fn contestants(&self, receiver: &SpanReceiver) -> anyhow::Result<Vec<Contestant>> {
-        let names = PEERS.map(|peer| peer.name);
+        self.among(&PEERS, receiver)
+    }
+
+    /// The same of those with a database.
+    ///
+    /// # Errors
+    /// As for [`Selection::contestants`].
+    pub(crate) fn with_databases(
+        &self,
+        receiver: &SpanReceiver,
+        databases: &Databases,
+    ) -> anyhow::Result<Vec<Contestant>> {
+        let contestants = self.among(&database::PEERS, receiver)?.into_iter();
+        Ok(contestants.map(|one| one.with_url(databases)).collect())
+    }
+
+    fn among(&self, peers: &[Peer], receiver: &SpanReceiver) -> anyhow::Result<Vec<Contestant>> {
+        let names: Vec<_> = peers.iter().map(|peer| peer.name).collect();
         if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
             bail!("no peer is called {unknown}; there are {}", names.join(", "));
         }
         let mut contestants = Vec::new();
-        for peer in PEERS.iter().filter(|peer| self.only.is_empty() || self.only.iter().any(|name| name == peer.name)) {
+        for peer in peers.iter().filter(|peer| self.only.is_empty() || self.only.iter().any(|name| name == peer.name)) {
             contestants.push(Contestant::built(peer, receiver)?.with(&self.env));
         }
         for (label, additions) in &self.variant {
@@ -164,7 +196,7 @@ impl Selection {
         }
         for (label, path) in &self.build {
             let program = PathBuf::from(path).canonicalize().with_context(|| format!("--build {label}={path}"))?;
-            contestants.push(Contestant::of(peer(COVET)?, program, receiver).with(&self.env).called(label));
+            contestants.push(Contestant::of(peer(COVET, peers)?, program, receiver).with(&self.env).called(label));
         }
         Ok(contestants)
     }
@@ -175,8 +207,8 @@ impl Selection {
     }
 }
 
-fn peer(name: &str) -> anyhow::Result<&'static Peer> {
-    PEERS.iter().find(|peer| peer.name == name).with_context(|| format!("no peer is called {name}"))
+fn peer<'a>(name: &str, peers: &'a [Peer]) -> anyhow::Result<&'a Peer> {
+    peers.iter().find(|peer| peer.name == name).with_context(|| format!("no peer is called {name}"))
 }
 
 impl Contestant {
@@ -185,7 +217,7 @@ impl Contestant {
     /// # Errors
     /// The build fails.
     pub(crate) fn called_by_name(name: &str, receiver: &SpanReceiver) -> anyhow::Result<Self> {
-        Self::built(peer(name)?, receiver)
+        Self::built(peer(name, &PEERS)?, receiver)
     }
 
     fn built(peer: &Peer, receiver: &SpanReceiver) -> anyhow::Result<Self> {
@@ -220,6 +252,17 @@ impl Contestant {
     /// With other duties, where the environment switches something on or off.
     pub(crate) fn with_duties(self, change: impl FnOnce(Duties) -> Duties) -> Self {
         Self { duties: self.duties.map(change), ..self }
+    }
+
+    /// Told where its database is.
+    fn with_url(self, databases: &Databases) -> Self {
+        let url = self.database().map(|kind| ("DATABASE_URL".to_owned(), databases.url(kind)));
+        self.with(url.as_slice())
+    }
+
+    /// What database it needs.
+    pub(crate) fn database(&self) -> Option<Kind> {
+        self.peer.database
     }
 
     /// What runs in it.

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use procfs::CurrentSI as _;
-use procfs::process::Process;
+use procfs::process::{Process, Stat};
 
 /// CPU time of all threads of a process since it started, user and kernel together (`/proc/PID/stat`, utime + stime).
 ///
@@ -15,6 +18,43 @@ use procfs::process::Process;
 pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let stat = process(pid)?.stat().with_context(|| format!("reading /proc/{pid}/stat"))?;
     Ok(ticks(stat.utime + stat.stime))
+}
+
+/// CPU time of a server that makes a process for each connection: its own, that of its children, and that of the children that
+/// have ended.
+///
+/// # Errors
+/// The process is gone.
+pub(crate) fn family_cpu_time(pid: u32) -> anyhow::Result<Duration> {
+    let own = process(pid)?.stat().with_context(|| format!("reading /proc/{pid}/stat"))?;
+    let ended = u64::try_from(own.cutime + own.cstime).unwrap_or(0);
+    let living: u64 = children(own.pid)?.map(|stat| stat.utime + stat.stime).sum();
+    Ok(ticks(own.utime + own.stime + ended + living))
+}
+
+/// Binds a process and its children to a core, and so those that it will have.
+///
+/// # Errors
+/// The process is gone, or the core is not there.
+pub(crate) fn pin_family(pid: u32, core: usize) -> anyhow::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core)?;
+    let pid = i32::try_from(pid)?;
+    sched_setaffinity(Pid::from_raw(pid), &cores).with_context(|| format!("binding process {pid} to core {core}"))?;
+    for child in children(pid)? {
+        match sched_setaffinity(Pid::from_raw(child.pid), &cores) {
+            Err(Errno::ESRCH) | Ok(()) => {}
+            Err(error) => return Err(error).with_context(|| format!("binding process {} to core {core}", child.pid)),
+        }
+    }
+    Ok(())
+}
+
+/// The children that live.
+fn children(parent: i32) -> anyhow::Result<impl Iterator<Item = Stat>> {
+    let all = procfs::process::all_processes().context("reading /proc")?;
+    // One that ends meanwhile is none any more.
+    Ok(all.filter_map(|process| process.ok()?.stat().ok()).filter(move |stat| stat.ppid == parent))
 }
 
 /// Resident memory in bytes (`VmRSS` of `/proc/PID/status`).
@@ -76,7 +116,10 @@ impl MachineTime {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{MachineTime, cpu_time, resident_bytes};
+    use nix::sched::{CpuSet, sched_getaffinity};
+    use nix::unistd::Pid;
+
+    use super::{MachineTime, children, cpu_time, family_cpu_time, pin_family, resident_bytes};
 
     #[test]
     fn burnt_cpu_time_shows_up_as_ours() {
@@ -88,6 +131,60 @@ mod tests {
         }
         let machine = MachineTime::now().unwrap();
         assert!(machine.ours - machine_before.ours >= Duration::from_millis(90));
+    }
+
+    /// A parent that is told what to do on its standard input.
+    fn shell() -> (std::process::Child, impl FnMut(&str)) {
+        let mut shell = std::process::Command::new("sh").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut input = shell.stdin.take().unwrap();
+        (shell, move |line: &str| std::io::Write::write_all(&mut input, line.as_bytes()).unwrap())
+    }
+
+    fn wait_for(what: &str, so: impl Fn() -> bool) {
+        let limit = Instant::now() + Duration::from_secs(20);
+        while !so() {
+            assert!(Instant::now() < limit, "{what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    const BURN: &str = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done";
+
+    #[test]
+    fn time_of_children_counts_while_they_live_and_after() {
+        let (mut parent, mut tell) = shell();
+        let pid = parent.id();
+        tell(&format!("sh -c '{BURN}; read line'\n"));
+        let burnt = || family_cpu_time(pid).unwrap() >= Duration::from_millis(50);
+        wait_for("a child's time does not count", burnt);
+        let before = family_cpu_time(pid).unwrap();
+        tell("\n");
+        wait_for("the child does not end", || children(pid.try_into().unwrap()).unwrap().next().is_none());
+        wait_for("the time of a child that has ended is lost", || family_cpu_time(pid).unwrap() >= before);
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+    }
+
+    #[test]
+    fn a_family_is_bound_to_a_core_with_those_to_come() {
+        let (mut parent, mut tell) = shell();
+        let pid = i32::try_from(parent.id()).unwrap();
+        let is_bound = |pid| {
+            let cores = sched_getaffinity(Pid::from_raw(pid)).unwrap();
+            (0..CpuSet::count()).filter(|core| cores.is_set(*core).unwrap()).eq([0])
+        };
+        tell("sleep 60 & \n");
+        wait_for("no child", || children(pid).unwrap().count() == 1);
+        pin_family(parent.id(), 0).unwrap();
+        tell("sleep 60 & \n");
+        wait_for("no second child", || children(pid).unwrap().count() == 2);
+        let children: Vec<_> = children(pid).unwrap().map(|child| child.pid).collect();
+        assert!(children.iter().copied().chain([pid]).all(is_bound));
+        for child in children {
+            nix::sys::signal::kill(Pid::from_raw(child), nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+        parent.kill().unwrap();
+        parent.wait().unwrap();
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The two measured routes and the exact answer each peer must give.
+//! The two measured routes of every peer without a database, and the exact answer each must give. Those of peers with one:
+//! `commands/database/tasks.rs`.
 
 use std::net::SocketAddr;
 
@@ -11,29 +12,40 @@ use crate::wanting::Wanting;
 /// A path and the one right answer to it.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Route {
+    pub(crate) method: &'static str,
     /// How the route is written in a router, as the report shows it.
     pub(crate) pattern: &'static str,
     /// What is asked for.
     pub(crate) path: &'static str,
+    /// The load asks for another number each time, from 1 to this, in place of the path's last part.
+    pub(crate) numbers: Option<u32>,
     /// The body, byte for byte.
     pub(crate) body: &'static str,
 }
 
 /// Every measured route.
 pub(crate) const ROUTES: [Route; 2] = [
-    Route { pattern: "/json", path: "/json", body: r#"{"message":"Hello, World!"}"# },
-    Route { pattern: "/users/{id}", path: "/users/42", body: r#"{"id":42,"name":"user-42"}"# },
+    Route::get("/json", "/json", r#"{"message":"Hello, World!"}"#),
+    Route::get("/users/{id}", "/users/42", r#"{"id":42,"name":"user-42"}"#),
 ];
 
 impl Route {
+    /// One that is read, always the same.
+    pub(crate) const fn get(pattern: &'static str, path: &'static str, body: &'static str) -> Self {
+        Self { method: "GET", pattern, path, numbers: None, body }
+    }
+
     /// Asks once and compares status, content type and body.
     ///
     /// # Errors
     /// The answer differs, or there is none.
     pub(crate) fn verify(&self, peer: &str, address: SocketAddr) -> anyhow::Result<()> {
         let answer = Connection::open(address)
-            .and_then(|mut connection| connection.get(self.path))
-            .with_context(|| format!("asking {peer} for {}", self.path))?;
+            .and_then(|mut connection| {
+                connection.request(self.method, self.path, &[])?;
+                connection.receive()
+            })
+            .with_context(|| format!("asking {peer} for {} {}", self.method, self.path))?;
         let content_type = answer.header("content-type").unwrap_or("nothing");
         if answer.status != 200 || content_type != "application/json" || answer.body != self.body.as_bytes() {
             return Err(Wanting::error(format!(

@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::client::{Answer, Connection, Header};
 use crate::interrupt::Interrupt;
 use crate::proof::log_lines_with;
-use crate::route::ROUTES;
 use crate::server::Server;
 use crate::wanting::Wanting;
 
@@ -80,11 +79,11 @@ impl Duties {
         }
     }
 
-    /// Asks as a browser would and looks at the answers and into the log.
+    /// Asks as a browser would, for `path` and for something that gets a long answer, and looks at the answers and into the log.
     ///
     /// # Errors
     /// [`Wanting`] when something is missing, or done though it is switched off.
-    pub(crate) fn verify(&self, peer: &str, server: &Server, interrupt: &Interrupt) -> anyhow::Result<()> {
+    pub(crate) fn verify(&self, peer: &str, server: &Server, path: &str, interrupt: &Interrupt) -> anyhow::Result<()> {
         let headers: Vec<Header> = BROWSER.into_iter().chain([("x-request-id", REQUEST_ID)]).collect();
         // Only the heads: some peers compress even the shortest answer. The bodies are compared without these headers.
         let ask = |path: &str| {
@@ -92,7 +91,7 @@ impl Duties {
             connection.ask(path, &headers)?;
             connection.receive_head()
         };
-        let answer = ask(ROUTES[0].path).with_context(|| format!("asking {peer} as a browser"))?;
+        let answer = ask(path).with_context(|| format!("asking {peer} as a browser"))?;
         // No number has so many digits; all peers say so, and quote it.
         let long_answer = ask(&format!("/users/{}", "9".repeat(2000)));
         let long_answer = long_answer.with_context(|| format!("asking {peer} for a long answer"))?;

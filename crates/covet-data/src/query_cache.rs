@@ -118,8 +118,25 @@ impl Cached<'_> {
         let cache = self.db.query_cache();
         let Some(key) = cache.key::<F::Output>(self.query, &params) else {
             cache.misses.increment(1);
-            return self.db.read_current::<F>(self.query.sql, params).await.map(Arc::new);
+            return Box::pin(self.db.read_current::<F>(self.query.sql, params)).await.map(Arc::new);
         };
+        let kept = match cache.results.get(&key).await {
+            Some(kept) => {
+                cache.hits.increment(1);
+                kept
+            }
+            // Boxed, so that who finds it does not carry what reads it.
+            None => Box::pin(self.read::<F>(key, params, rows)).await?,
+        };
+        Ok(Arc::downcast(kept.output).expect("the key holds the type"))
+    }
+
+    /// Reads it, or waits for somebody who does.
+    async fn read<F: Fetch>(self, key: Key, params: Params, rows: impl Fn(&F::Output) -> usize) -> Result<Kept>
+    where
+        F::Output: Sync,
+    {
+        let cache = self.db.query_cache();
         let kept = cache.results.entry(key).or_try_insert_with(async {
             let output = self.db.read_current::<F>(self.query.sql, params).await?;
             let rows = u32::try_from(rows(&output)).unwrap_or(u32::MAX);
@@ -131,7 +148,7 @@ impl Cached<'_> {
             true => cache.misses.increment(1),
             false => cache.hits.increment(1),
         }
-        Ok(Arc::downcast(kept.into_value().output).expect("the key holds the type"))
+        Ok(kept.into_value())
     }
 }
 

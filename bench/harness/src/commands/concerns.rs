@@ -137,7 +137,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     let (reference_counts, _) = lives(&reference, options.requests, interrupt)?;
 
     let mode = Mode::one_core(options.seconds);
-    let bench = Bench { receiver: &receiver, interrupt, headers: &BROWSER };
+    let bench = Bench { receiver: &receiver, interrupt, headers: &BROWSER, routes: &ROUTES, databases: None };
     let contestants = contestants(reference, &covet);
     let mut measurements = Vec::new();
     for round in 1..=options.rounds {
@@ -291,6 +291,7 @@ mod tests {
             server: server.to_owned(),
             requests: 1000,
             cpu_us_per_request,
+            database_cpu_us_per_request: None,
             requests_per_second: 1.0,
             p50_us: 1.0,
             p99_us: 1.0,

@@ -91,7 +91,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     let receiver = SpanReceiver::start()?;
     let contestants = options.peers.contestants(&receiver)?;
     let entrants = contestants.iter().map(|one| Entrant { server: one.label.clone(), what: one.what() }).collect();
-    let bench = Bench { receiver: &receiver, interrupt, headers: &[] };
+    let bench = Bench { receiver: &receiver, interrupt, headers: &[], routes: &ROUTES, databases: None };
     let mut measurements = Vec::new();
     for round in 1..=options.rounds {
         for mode in &modes {

@@ -67,7 +67,8 @@ pub(super) async fn run<F: Fetch>(
     }
     let mut attempt = 1;
     loop {
-        let done = on_own::<F>(pool, access, statement, params).await;
+        // Boxed, so that a statement on a lane does not carry it.
+        let done = Box::pin(on_own::<F>(pool, access, statement, params)).await;
         let lost = matches!(done.error(), Some(Error::ConnectionLost(_)));
         if !lost || access == Access::Write || attempt == READ_ATTEMPTS {
             return done;

@@ -13,19 +13,16 @@ pub(super) struct Key {
     query: usize,
     output: TypeId,
     generation: u64,
-    params: Box<[u8]>,
+    params: Vec<u8>,
 }
 
 impl Key {
     pub(super) fn new<T: 'static>(query: &'static CachedQuery, generation: u64, params: &Params) -> Self {
-        let mut bytes = Vec::new();
-        params.as_slice().iter().for_each(|param| put(&mut bytes, param));
-        Self {
-            query: std::ptr::from_ref(query).addr(),
-            output: TypeId::of::<T>(),
-            generation,
-            params: bytes.into_boxed_slice(),
-        }
+        let params = params.as_slice();
+        // A number and its kind; longer ones have it grow.
+        let mut bytes = Vec::with_capacity(params.len() * 9);
+        params.iter().for_each(|param| put(&mut bytes, param));
+        Self { query: std::ptr::from_ref(query).addr(), output: TypeId::of::<T>(), generation, params: bytes }
     }
 }
 

@@ -38,17 +38,20 @@ impl Tables {
 
     /// A number that no state of these tables had before. `None`: it is not known in which state they are.
     pub(super) fn generation(&self, tables: &[&str], now: Instant) -> Option<u64> {
-        let mut known = self.known.load();
-        if tables.iter().any(|table| !known.contains_key(*table)) {
-            self.know(tables);
-            known = self.known.load();
-        }
-        let now = self.millis(now);
-        tables.iter().filter_map(|table| known.get(*table)).try_fold(0, |sum, table| {
-            let certain = table.in_doubt_until.load(Ordering::Acquire) <= now;
+        let known = self.known.load();
+        let mut sum = 0;
+        for table in tables {
+            let Some(table) = known.get(*table) else {
+                self.know(tables);
+                return self.generation(tables, now);
+            };
+            if table.in_doubt_until.load(Ordering::Acquire) > self.millis(now) {
+                return None;
+            }
             // Of sums of what only grows, none comes twice.
-            certain.then(|| table.generation.load(Ordering::Acquire) + sum)
-        })
+            sum += table.generation.load(Ordering::Acquire);
+        }
+        Some(sum)
     }
 
     #[cold]

@@ -170,6 +170,7 @@ mod tests {
             server: server.to_owned(),
             requests: 1000,
             cpu_us_per_request: cpu,
+            database_cpu_us_per_request: None,
             requests_per_second: 1e6 / cpu,
             p50_us: 100.0,
             p99_us: 200.0,
