@@ -1,8 +1,9 @@
 //! `drill-service`: a small service on `covet::App` whose routes misbehave on request.
 //!
 //! Routes that hang or panic have no place in `covet-api`. They are in `src/bin/drill-service.rs`; those
-//! that use the database in [`database`] and [`things`].
+//! that use the database in [`database`] and [`things`], those that use the cache in [`cache`].
 
+pub mod cache;
 pub mod database;
 pub mod task;
 pub mod things;

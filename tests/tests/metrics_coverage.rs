@@ -12,7 +12,7 @@ use covet_system_tests::drill;
 use covet_system_tests::exposition::Exposition;
 use covet_system_tests::raw_http::Connection;
 use covet_system_tests::scrape::{scrape, scrape_until};
-use covet_testkit::{Database, Service};
+use covet_testkit::{Database, Redis, Service};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
@@ -29,6 +29,8 @@ struct Scene {
     drill: Scrapes,
     /// The drill service on PostgreSQL.
     postgres: Scrapes,
+    /// The drill service with a Redis that is stopped.
+    redis: Scrapes,
     api: Scrapes,
 }
 
@@ -36,6 +38,7 @@ struct Scene {
 enum On {
     Drill,
     Postgres,
+    Redis,
     Api,
 }
 
@@ -68,7 +71,11 @@ const WRONG_PASSWORD: Labels = &[("method", "password"), ("reason", "wrong_passw
 const TASK: Labels = &[("task_type", "drill")];
 const TASK_DONE: Labels = &[("task_type", "drill"), ("status", "success")];
 
-const CACHE: &str = "the cache";
+const MEMORY: Labels = &[("cache_type", "memory")];
+const TEXTS: Labels = &[("cache_type", "memory"), ("key_prefix", "drill_texts")];
+const SET: Labels = &[("operation", "set"), ("cache_type", "memory")];
+const UP_TO_5_MINUTES: Labels = &[("cache_type", "memory"), ("le", "300.0")];
+
 const MANY: f64 = 1e15;
 
 /// Metric, event, what it must do.
@@ -102,16 +109,16 @@ const TABLE: [(&str, &str, Expect); 60] = [
     ("db_connection_errors", "a transaction waits too long for its turn", Grows(Drill, "db_connection_errors", &[("error_type", "timeout")], 1.0)),
     ("db_query_errors", "a statement names no table", Grows(Drill, "db_query_errors", &[("operation", "DELETE"), ("error_type", "statement")], 1.0)),
     ("db_slow_queries_total", "a statement counts to two million", Grows(Drill, "db_slow_queries_total", &[("operation", "SELECT")], 1.0)),
-    ("cache_hits_total", "a cached value is read", Open(CACHE)),
-    ("cache_misses_total", "a value is read that is not cached", Open(CACHE)),
-    ("cache_evictions_total", "a full cache is written to", Open(CACHE)),
-    ("cache_size_bytes", "a value is cached", Open(CACHE)),
-    ("cache_keys_total", "a value is cached", Open(CACHE)),
-    ("cache_operation_duration_seconds", "a value is read", Open(CACHE)),
-    ("cache_connection_errors", "Redis is stopped", Open(CACHE)),
-    ("cache_memory_usage_bytes", "a value is cached", Open(CACHE)),
-    ("cache_ttl_seconds", "a value is cached for a time", Open(CACHE)),
-    ("cache_hit_ratio", "a cached value is read", Open(CACHE)),
+    ("cache_hits_total", "a text is read three times", Grows(Drill, "cache_hits_total", TEXTS, 2.0)),
+    ("cache_misses_total", "a text is read for the first time", Grows(Drill, "cache_misses_total", TEXTS, 1.0)),
+    ("cache_evictions_total", "more is stored than there is room for", GrowsAtLeast(Drill, "cache_evictions_total", MEMORY, 100.0)),
+    ("cache_size_bytes", "the cache is full", Between(Drill, "cache_size_bytes", MEMORY, 700_000.0, 1_048_576.0)),
+    ("cache_keys_total", "the cache is full", Between(Drill, "cache_keys_total", MEMORY, 500.0, 1_000.0)),
+    ("cache_operation_duration_seconds", "2 000 texts are stored, and one that was loaded", Grows(Drill, "cache_operation_duration_seconds_count", SET, 2_001.0)),
+    ("cache_connection_errors", "Redis is stopped", GrowsAtLeast(On::Redis, "cache_connection_errors", &[("cache_type", "redis")], 1.0)),
+    ("cache_memory_usage_bytes", "the cache is full", Between(Drill, "cache_memory_usage_bytes", MEMORY, 900_000.0, 1_048_576.0)),
+    ("cache_ttl_seconds", "2 001 texts are stored for up to 5 min", Grows(Drill, "cache_ttl_seconds_bucket", UP_TO_5_MINUTES, 2_001.0)),
+    ("cache_hit_ratio", "2 of 3 reads find the text", Between(Drill, "cache_hit_ratio", MEMORY, 0.66, 0.67)),
     ("system_cpu_usage_percent", "the machine works", Between(Drill, "system_cpu_usage_percent", &[], 0.1, 100.0)),
     ("system_memory_usage_bytes", "the machine runs", Between(Drill, "system_memory_usage_bytes", &[("type", "used")], 1e6, MANY)),
     ("system_disk_usage_bytes", "the machine has a disk", Between(Drill, "system_disk_usage_bytes", &[("type", "total")], 1e6, MANY)),
@@ -141,7 +148,12 @@ async fn each_documented_metric_moves_with_its_event() -> Result<()> {
     for ((name, ..), (documented, _)) in TABLE.iter().zip(DOCUMENTED) {
         assert_eq!(*name, documented);
     }
-    let scene = Scene { drill: drill_scene().await?, postgres: postgres_scene().await?, api: api_scene().await? };
+    let scene = Scene {
+        drill: drill_scene().await?,
+        postgres: postgres_scene().await?,
+        redis: redis_scene().await?,
+        api: api_scene().await?,
+    };
     let (mut wrong, mut report) = (0, String::new());
     for (name, event, expect) in &TABLE {
         let (expected, observed, right) = compare(&scene, name, expect);
@@ -159,6 +171,7 @@ fn compare(scene: &Scene, name: &str, expect: &Expect) -> (String, String, bool)
     let of = |on: &On| match on {
         Drill => &scene.drill,
         Postgres => &scene.postgres,
+        On::Redis => &scene.redis,
         Api => &scene.api,
     };
     let growth = |on: &On, sample: &str, labels: Labels| {
@@ -185,7 +198,7 @@ fn compare(scene: &Scene, name: &str, expect: &Expect) -> (String, String, bool)
             (format!("{least} to {most}"), seen.to_string(), (*least..=*most).contains(&seen))
         }
         Open(part) => {
-            let all = [&scene.drill.after, &scene.postgres.after, &scene.api.after];
+            let all = [&scene.drill.after, &scene.postgres.after, &scene.redis.after, &scene.api.after];
             let moved = all.into_iter().flat_map(|scrape| &scrape.samples).find(|sample| {
                 let own = sample.name.strip_prefix(name);
                 own.is_some_and(|rest| matches!(rest, "" | "_count" | "_sum" | "_bucket")) && sample.value != 0.0
@@ -203,6 +216,7 @@ async fn drill_scene() -> Result<Scrapes> {
         .env("COVET_DATABASE__ACQUIRE_TIMEOUT", "5s")
         .env("COVET_DATABASE__SLOW_QUERY", "50ms")
         .env("COVET_DRILL__TASK", "300ms")
+        .env("COVET_CACHE__MEMORY_SIZE", "1MiB")
         .start()
         .await?;
     let before = scrape(&service).await?;
@@ -216,6 +230,8 @@ async fn drill_scene() -> Result<Scrapes> {
         ("/db/wrong", 500, 1),
         ("/db/slow", 200, 1),
         ("/db/cached", 200, 3),
+        ("/cache/read/a", 200, 3),
+        ("/cache/fill/2000", 200, 1),
     ] {
         for _ in 0..times {
             connection.send_get(path).await?;
@@ -288,6 +304,19 @@ async fn postgres_scene() -> Result<Scrapes> {
     let during = scrape(&service).await?;
     let after = scrape(&service).await?;
     drop(service);
+    Ok(Scrapes { before, during, after })
+}
+
+async fn redis_scene() -> Result<Scrapes> {
+    let mut redis = Redis::start().await?;
+    let service = drill::builder()?.env("REDIS_URL", redis.url()).start().await?;
+    let before = scrape(&service).await?;
+    redis.kill9().await?;
+    let mut connection = Connection::open(service.port()).await?;
+    connection.send_get("/cache/read/a").await?;
+    assert_eq!(connection.response().await?.status, 200);
+    let during = scrape(&service).await?;
+    let after = scrape(&service).await?;
     Ok(Scrapes { before, during, after })
 }
 

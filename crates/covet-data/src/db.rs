@@ -178,9 +178,9 @@ impl Db {
     }
 
     /// Says that these tables were written to past this `Db`: results that were made from them are not given out any
-    /// more.
+    /// more, by other instances neither.
     pub fn forget_cached(&self, tables: &[&str]) {
-        tables.iter().for_each(|table| self.0.query_cache.forget(Writes::Table(table)));
+        tables.iter().for_each(|table| self.0.query_cache.written(Writes::Table(table)));
     }
 
     /// Opens a transaction, waiting for those before it.

@@ -48,7 +48,7 @@ pub use migrate::Migrations;
 pub use param::{Element, Param, Params, ToParam};
 pub use postgres::{InvalidPosition, Position, PostgresConnection};
 pub use query::{Executor, Reader, Writer};
-pub use query_cache::{Cached, CachedQuery};
+pub use query_cache::{Cached, CachedQuery, TableWrite};
 pub use stream::RowStream;
 pub use transaction::{Isolation, Transaction, TransactionOptions};
 

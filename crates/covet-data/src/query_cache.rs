@@ -6,17 +6,20 @@
 //! | when a table was written to | `query_cache/tables.rs` |
 //! | who is told that a write is over, however it ends | `query_cache/pending.rs` |
 //! | parameters as part of a key | `query_cache/key.rs` |
+//! | to tell other instances of writes, and to hear of theirs | `query_cache/news.rs` |
 //!
 //! A key holds the generation of the query's tables, which every write to one of them raises. So what was read before a
 //! write is never given out after it, also when it was still being read meanwhile; it is never searched for either, and
 //! leaves when there is need of its place.
 
 mod key;
+mod news;
 mod pending;
 mod tables;
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use covet_core::clock::Clock;
@@ -31,8 +34,10 @@ use crate::settings::DatabaseSettings;
 use crate::{Db, Params, Result};
 
 use key::Key;
+use news::Observer;
 use tables::Tables;
 
+pub use news::TableWrite;
 pub(crate) use pending::PendingWrite;
 pub(crate) use tables::Writes;
 
@@ -44,7 +49,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 ///
 /// Name every table that the result depends on, also those behind a view, and those whose rows go because others do (`ON
 /// DELETE CASCADE`, triggers): a write is known by the table that its statement names. What is written past `Db` (the
-/// driver itself, other programs) is not known: say so with [`Db::forget_cached`], or let the time to live be short.
+/// driver itself, other programs) is not known: say so with [`Db::forget_cached`], or let the time to live be short. Of what
+/// other instances of the service write [`Db::hear_of_write`] has to be told; `covet` sees to that where there is a Redis.
 #[derive(Debug)]
 pub struct CachedQuery {
     sql: &'static str,
@@ -161,6 +167,9 @@ pub(crate) struct QueryCache {
     clock: Clock,
     /// A write that got no answer is over after so long.
     doubt: Duration,
+    /// Nobody would hear what others write.
+    deaf: AtomicBool,
+    observer: OnceLock<Observer>,
     hits: Counter,
     misses: Counter,
 }
@@ -201,6 +210,8 @@ impl QueryCache {
             tables: Tables::new(clock.monotonic()),
             clock,
             doubt: settings.statement_timeout + MARGIN,
+            deaf: AtomicBool::new(false),
+            observer: OnceLock::new(),
             hits: counter!(catalog::DB_CACHE_HITS.name),
             misses: counter!(catalog::DB_CACHE_MISSES.name),
         })
@@ -208,20 +219,23 @@ impl QueryCache {
 
     /// `None`: nothing is to be kept now.
     fn key<T: 'static>(&self, query: &'static CachedQuery, params: &Params) -> Option<Key> {
-        if self.off {
+        if self.off || self.deaf.load(Ordering::Acquire) {
             return None;
         }
         let generation = self.tables.generation(query.tables, self.clock.monotonic())?;
         Some(Key::new::<T>(query, generation, params))
     }
 
-    /// Results from these tables are not given out any more.
-    pub(crate) fn forget(&self, writes: Writes<'_>) {
+    /// A write to these tables is over.
+    pub(crate) fn written(&self, writes: Writes<'_>) {
         self.tables.written(writes);
+        self.tell(writes, false);
     }
 
-    /// As [`forget`](Self::forget), and none are kept until a write that is perhaps still under way is over.
-    fn doubt(&self, writes: Writes<'_>) {
+    /// A write to these tables is perhaps still under way: as [`written`](Self::written), and no result is kept until it is
+    /// over.
+    fn in_doubt(&self, writes: Writes<'_>) {
         self.tables.doubt(writes, self.clock.monotonic() + self.doubt);
+        self.tell(writes, true);
     }
 }

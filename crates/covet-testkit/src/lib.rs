@@ -20,6 +20,8 @@
 //! | the service under test | [`Service`] |
 //! | a server of one's own: database, cache, proxy, scraper | [`Postgres`], [`PgBouncer`], [`Redis`], [`Nginx`], [`Prometheus`] |
 //! | PostgreSQL that fails over by itself | [`Patroni`] |
+//! | Redis that fails over by itself, and Redis in parts | [`RedisSentinel`], [`RedisCluster`] |
+//! | a network that is slow, silent or gone | [`FaultProxy`] |
 //! | an empty database, on a server shared with other tests | [`Database`] |
 //! | a receiver of traces | [`OtlpReceiver`] |
 //! | an HTTP client | [`http_client`] |
@@ -34,6 +36,7 @@
 mod certificate;
 mod directory;
 mod error;
+mod fault_proxy;
 mod http_client;
 mod nginx;
 mod otlp;
@@ -53,6 +56,7 @@ mod wait;
 pub use certificate::Certificate;
 pub use directory::TempDir;
 pub use error::{Error, Result};
+pub use fault_proxy::FaultProxy;
 pub use http_client::http_client;
 pub use nginx::{Nginx, NginxBuilder};
 pub use otlp::{OtlpBehaviour, OtlpReceiver, ReceivedSpan, SpanKind};
@@ -63,6 +67,6 @@ pub use postgres::{Database, Postgres, PostgresBuilder};
 pub use process::{Finished, Process, Signal, Stop};
 pub use program::{cargo_binary, find_program};
 pub use prometheus::Prometheus;
-pub use redis::{Redis, RedisBuilder};
+pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
 pub use service::{Service, ServiceBuilder};
 pub use wait::wait_until;

@@ -1,29 +1,33 @@
-//! A throw-away Redis server (recipe R-REDIS).
+//! A throw-away Redis server (recipe R-REDIS). Several that belong together: `redis/sentinel.rs`, `redis/cluster.rs`.
+
+mod cluster;
+mod log;
+mod node;
+mod sentinel;
 
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::process::ExitStatus;
 
-use crate::server::Server;
-use crate::{Process, Result, Signal, Stop, TempDir, find_program, free_port};
+use crate::{Certificate, Process, Result, TempDir};
 
-const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
+use node::{Access, Node};
+
+pub use cluster::RedisCluster;
+pub use sentinel::RedisSentinel;
 
 /// A Redis server of its own on a free port, empty, without persistence.
 #[derive(Debug)]
 pub struct Redis {
-    server: Server,
-    cli: PathBuf,
-    port: u16,
-    password: Option<String>,
-    // Last: the server ends before its directory goes.
-    _directory: TempDir,
+    node: Node,
+    certificate: Option<Certificate>,
 }
 
 /// Settings of a [`Redis`] before it starts.
 #[derive(Debug, Default)]
 pub struct RedisBuilder {
     password: Option<String>,
+    user: Option<(String, String)>,
+    certificate: Option<Certificate>,
     settings: Vec<(String, String)>,
 }
 
@@ -37,7 +41,7 @@ impl Redis {
         Self::builder().start().await
     }
 
-    /// To set a password or lines of `redis.conf`.
+    /// To set a password, an ACL user, TLS or lines of `redis.conf`.
     #[must_use]
     pub fn builder() -> RedisBuilder {
         RedisBuilder::default()
@@ -46,14 +50,27 @@ impl Redis {
     /// The value for `REDIS_URL`.
     #[must_use]
     pub fn url(&self) -> String {
-        let password = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
-        format!("redis://{password}127.0.0.1:{}/0", self.port)
+        self.url_at(self.port())
+    }
+
+    /// The value for `REDIS_URL` when the server is reached through another port of this machine, such as that of a
+    /// [`FaultProxy`](crate::FaultProxy).
+    #[must_use]
+    pub fn url_at(&self, port: u16) -> String {
+        let scheme = if self.certificate.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://{}127.0.0.1:{port}/0", self.node.access().user_info())
     }
 
     /// The port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.node.access().port
+    }
+
+    /// The authority that clients have to trust, a PEM file; none without TLS.
+    #[must_use]
+    pub fn authority(&self) -> Option<PathBuf> {
+        self.certificate.as_ref().map(Certificate::certificate_path)
     }
 
     /// The server process, for its output and its state.
@@ -62,7 +79,7 @@ impl Redis {
     ///
     /// [`crate::Error::NotRunning`] while it is stopped.
     pub fn process(&self) -> Result<&Process> {
-        self.server.process()
+        self.node.process()
     }
 
     /// Runs one command with `redis-cli` and returns what it printed, for example `["GET", "key"]`.
@@ -71,7 +88,7 @@ impl Redis {
     ///
     /// [`crate::Error::Command`] with the server's message.
     pub async fn cli(&self, command: &[&str]) -> Result<String> {
-        run_cli(&self.cli, self.port, self.password.as_deref(), command).await
+        self.node.access().cli(command).await
     }
 
     /// Stops it as an operator would.
@@ -80,7 +97,7 @@ impl Redis {
     ///
     /// [`crate::Error::NotRunning`], or [`crate::Error::Deadline`] when it does not end.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
-        self.server.stop_with(Signal::SIGTERM).await
+        self.node.stop().await
     }
 
     /// Kills it as the kernel would when memory runs out.
@@ -89,7 +106,7 @@ impl Redis {
     ///
     /// As [`Redis::stop`].
     pub async fn kill9(&mut self) -> Result<ExitStatus> {
-        self.server.stop_with(Signal::SIGKILL).await
+        self.node.kill9().await
     }
 
     /// Starts it again on the same port, empty.
@@ -98,8 +115,7 @@ impl Redis {
     ///
     /// What the server said instead of answering.
     pub async fn start_again(&mut self) -> Result<()> {
-        let (cli, port, password) = (&self.cli, self.port, self.password.as_deref());
-        self.server.start(async || run_cli(cli, port, password, &["PING"]).await.map(drop)).await
+        self.node.start().await
     }
 
     /// Freezes the server: connections are accepted, nothing answers.
@@ -108,7 +124,7 @@ impl Redis {
     ///
     /// [`crate::Error::NotRunning`] while it is stopped.
     pub fn pause(&self) -> Result<()> {
-        self.server.pause()
+        self.node.pause()
     }
 
     /// Ends [`Redis::pause`].
@@ -117,7 +133,7 @@ impl Redis {
     ///
     /// [`crate::Error::NotRunning`] while it is stopped.
     pub fn resume(&self) -> Result<()> {
-        self.server.resume()
+        self.node.resume()
     }
 }
 
@@ -126,6 +142,21 @@ impl RedisBuilder {
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// An ACL user, who may do everything with keys and nothing to the server; [`Redis::url`] is his. `redis-cli` still
+    /// signs in as the default user.
+    #[must_use]
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.user = Some((name.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Serves TLS and nothing else, with this certificate.
+    #[must_use]
+    pub fn certificate(mut self, certificate: Certificate) -> Self {
+        self.certificate = Some(certificate);
         self
     }
 
@@ -142,34 +173,25 @@ impl RedisBuilder {
     ///
     /// As [`Redis::start`].
     pub async fn start(self) -> Result<Redis> {
-        let program = find_program("redis-server", "redis-server")?;
-        let cli = find_program("redis-cli", "redis-tools")?;
+        let Self { password, user, certificate, settings } = self;
         let directory = TempDir::new("redis")?;
-        let port = free_port()?;
-        let mut command = Command::new(program);
-        command.current_dir(directory.path());
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        command.arg("--dir").arg(directory.path());
-        if let Some(password) = &self.password {
-            command.args(["--requirepass", password]);
+        let mut access = Access::new(password)?;
+        access.authority = certificate.as_ref().map(Certificate::certificate_path);
+        access.user.clone_from(&user);
+        let mut lines = settings;
+        if let Some((name, password)) = &user {
+            lines.push(("user".to_owned(), format!("{name} on >{password} ~* &* +@all -@dangerous +info +role")));
         }
-        for (name, value) in &self.settings {
-            command.args([format!("--{name}"), value.clone()]);
+        if let Some(certificate) = &certificate {
+            let path = |path: PathBuf| path.display().to_string();
+            lines.push(("tls-port".to_owned(), access.port.to_string()));
+            lines.push(("tls-cert-file".to_owned(), path(certificate.certificate_path())));
+            lines.push(("tls-key-file".to_owned(), path(certificate.key_path())));
+            lines.push(("tls-ca-cert-file".to_owned(), path(certificate.certificate_path())));
+            lines.push(("tls-auth-clients".to_owned(), "no".to_owned()));
         }
-        let server = Server::new("redis-server", command, Stop::KILL);
-        let mut redis = Redis { server, cli, port, password: self.password, _directory: directory };
+        let mut redis = Redis { node: Node::new(access, directory, &lines)?, certificate };
         redis.start_again().await?;
         Ok(redis)
     }
-}
-
-async fn run_cli(cli: &PathBuf, port: u16, password: Option<&str>, words: &[&str]) -> Result<String> {
-    let mut command = Command::new(cli);
-    // -e: an error reply is a failed command.
-    command.args(["-e", "-h", "127.0.0.1", "-p", &port.to_string()]).args(words);
-    if let Some(password) = password {
-        command.env("REDISCLI_AUTH", password);
-    }
-    let finished = Process::run("redis-cli", &mut command, COMMAND_DEADLINE).await?;
-    Ok(finished.success(&format!("redis-cli {}", words.join(" ")))?.stdout.trim_end().to_owned())
 }

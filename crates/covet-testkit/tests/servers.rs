@@ -4,9 +4,12 @@
 
 use std::time::Duration;
 
-use covet_testkit::{Certificate, Error, Nginx, Postgres, Prometheus, Redis, free_port, wait_until};
+use covet_testkit::{
+    Certificate, Error, FaultProxy, Nginx, Postgres, Prometheus, Redis, RedisCluster, RedisSentinel, free_port,
+    wait_until,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -46,6 +49,88 @@ async fn redis_asks_for_its_password_and_comes_back_empty() {
     assert_eq!(redis.cli(&["DBSIZE"]).await.unwrap(), "0");
     let error = redis.cli(&["NOSUCH"]).await.unwrap_err().to_string();
     assert!(error.contains("unknown command"), "{error}");
+}
+
+#[tokio::test]
+async fn redis_speaks_tls_to_a_user_who_may_not_do_everything() {
+    let certificate = Certificate::self_signed("redis.test").await.unwrap();
+    let builder = Redis::builder().password("sesame").user("worker", "open").certificate(certificate);
+    let redis = builder.start().await.unwrap();
+    assert_eq!(redis.url(), format!("rediss://worker:open@127.0.0.1:{}/0", redis.port()));
+    assert!(redis.authority().unwrap().is_file());
+    assert_eq!(redis.cli(&["ACL", "WHOAMI"]).await.unwrap(), "default");
+    let rights = redis.cli(&["ACL", "DRYRUN", "worker", "FLUSHALL"]).await.unwrap();
+    assert!(rights.contains("no permissions"), "{rights}");
+    assert_eq!(redis.cli(&["ACL", "DRYRUN", "worker", "SET", "key", "value"]).await.unwrap(), "OK");
+}
+
+#[tokio::test]
+async fn sentinels_replace_a_master_that_is_killed_and_it_comes_back_as_a_replica() {
+    let mut redis = RedisSentinel::start().await.unwrap();
+    let old = redis.master().await.unwrap();
+    redis.cli(old, &["SET", "key", "value"]).await.unwrap();
+    redis.cli(old, &["WAIT", "2", "5000"]).await.unwrap();
+    let before = std::time::UNIX_EPOCH;
+    redis.kill9(old).await.unwrap();
+    let (new, switched_at) = redis.switched_after(before).await.unwrap();
+    assert!(new != old && switched_at > before);
+    assert_eq!(redis.master().await.unwrap(), new);
+    assert_eq!(redis.cli(new, &["GET", "key"]).await.unwrap(), "value");
+    redis.start_again(old).await.unwrap();
+    redis.wait_whole().await.unwrap();
+    assert!(redis.cli(old, &["ROLE"]).await.unwrap().starts_with("slave"));
+}
+
+#[tokio::test]
+async fn a_redis_cluster_replaces_a_master_that_is_killed_and_moves_a_slot() {
+    let mut redis = RedisCluster::start().await.unwrap();
+    let slot = redis.slot_of("key").await.unwrap();
+    let old = redis.owner_of(slot).await.unwrap();
+    redis.cli(old, &["SET", "key", "value"]).await.unwrap();
+    redis.cli(old, &["WAIT", "1", "5000"]).await.unwrap();
+    redis.kill9(old).await.unwrap();
+    let new = wait_until("another master of the slot", SOON, async || match redis.owner_of(slot).await {
+        Ok(owner) if owner != old => Ok(owner),
+        other => Err(format!("{other:?}")),
+    });
+    let new = new.await.unwrap();
+    redis.start_again(old).await.unwrap();
+    redis.wait_whole().await.unwrap();
+
+    let to = redis.owner_of(if slot < 8192 { 16_383 } else { 0 }).await.unwrap();
+    redis.begin_move(slot, new, to).await.unwrap();
+    let error = redis.cli(new, &["GET", "missing{key}"]).await.unwrap_err().to_string();
+    assert!(error.contains("ASK"), "{error}");
+    redis.end_move(slot, new, to).await.unwrap();
+    assert_eq!(redis.cli(to, &["GET", "key"]).await.unwrap(), "value");
+    let error = redis.cli(new, &["GET", "key"]).await.unwrap_err().to_string();
+    assert!(error.contains("MOVED"), "{error}");
+}
+
+#[tokio::test]
+async fn a_fault_proxy_delays_swallows_resets_and_heals() {
+    let upstream = one_answer_server("here").await;
+    let proxy = FaultProxy::in_front_of(upstream).await.unwrap();
+    let get = async || {
+        let client = covet_testkit::http_client().timeout(Duration::from_millis(500)).build().unwrap();
+        client.get(format!("http://127.0.0.1:{}/", proxy.port())).send().await?.text().await
+    };
+    assert_eq!(get().await.unwrap(), "here");
+    proxy.blackhole();
+    assert!(get().await.unwrap_err().is_timeout());
+    proxy.delay(Duration::from_millis(50));
+    assert_eq!(get().await.unwrap(), "here");
+    proxy.take_down();
+    let error = get().await.unwrap_err();
+    assert!(!error.is_timeout(), "{error}");
+    proxy.heal();
+    let mut open = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+    wait_until("the connection", SOON, async || if proxy.accepted() >= 5 { Ok(()) } else { Err("not there") })
+        .await
+        .unwrap();
+    proxy.reset();
+    assert!(open.read(&mut [0; 1]).await.is_err(), "reset");
+    assert_eq!(get().await.unwrap(), "here");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use covet_cache::settings::CacheSettings;
 use covet_core::settings::{Loaded, Provenance};
 use covet_data::settings::DatabaseSettings;
 use covet_http::settings::{HttpSettings, OperatorSettings};
@@ -63,7 +64,10 @@ fn lines(app: &App, loaded: &Loaded, api: bool) -> Vec<Line> {
         }
         false => line("database", "none".to_owned(), "this service uses none".to_owned()),
     });
-    lines.push(line("cache", "none".to_owned(), "this service uses none".to_owned()));
+    lines.push(match &loaded.get::<CacheSettings>().url {
+        Some(url) => line("cache", url.to_string(), why("REDIS_URL", "")),
+        None => line("cache", "memory".to_owned(), "REDIS_URL is not set: in this process".to_owned()),
+    });
     lines.push(line("storage", "none".to_owned(), "this service takes no uploads".to_owned()));
     lines.push(match loaded.get::<TraceSettings>().target() {
         Some(target) => line("traces", target.url.to_string(), "an OTEL_EXPORTER_OTLP endpoint is set".to_owned()),

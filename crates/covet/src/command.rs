@@ -174,6 +174,7 @@ impl App {
         loader.section::<covet_telemetry::settings::LogSettings>();
         loader.section::<covet_telemetry::settings::MetricsSettings>();
         loader.section::<covet_telemetry::settings::TraceSettings>();
+        loader.section::<covet_cache::settings::CacheSettings>();
         loader.section::<covet_client::settings::ClientSettings>();
         if self.database {
             loader.section::<covet_data::settings::DatabaseSettings>();

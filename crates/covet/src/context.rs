@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use covet_cache::Cache;
 use covet_client::Client;
 use covet_core::clock::Clock;
 use covet_core::environment::Environment;
@@ -47,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) traces: Traces,
     pub(crate) client: Client,
     pub(crate) db: Option<Db>,
+    pub(crate) cache: Cache,
 }
 
 impl Context {
@@ -88,6 +90,29 @@ impl Context {
     #[must_use]
     pub fn db(&self) -> &Db {
         self.inner.db.as_ref().expect("this service was built without a database (App::without_database)")
+    }
+
+    /// The cache: in Redis where `REDIS_URL` names one, else in memory.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use covet::cache::{Keyspace, Ttl};
+    /// use covet::data::params;
+    /// use covet::prelude::*;
+    ///
+    /// static NAMES: Keyspace<Vec<String>> = Keyspace::new("names", Ttl::Response);
+    ///
+    /// async fn names(State(context): State<Context>) -> Result<Json<Arc<Vec<String>>>, Error> {
+    ///     let (cache, db) = (context.cache(), context.db());
+    ///     let key = NAMES.key("all").tag("users");
+    ///     let names = cache.get_or_load(&key, async || db.read().all("SELECT name FROM users", params![]).await).await?;
+    ///     Ok(Json(names))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.inner.cache
     }
 
     /// The time.

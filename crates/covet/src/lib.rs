@@ -19,6 +19,7 @@
 //! | what handlers reach | [`Context`] |
 //! | routes, extractors, errors | [`Router`], [`routing`], [`Json`], [`Error`] |
 //! | rows | [`data`] |
+//! | values that are kept for a while, messages between instances | [`cache`], [`Context::cache`] |
 //! | to call other services | [`client`], [`Context::client`] |
 //! | settings of your own | [`settings`] |
 //! | metrics of your own | [`metrics!`], [`mod@metrics`] |
@@ -42,12 +43,14 @@ mod operator_pages;
 mod periodic;
 mod run;
 pub mod settings;
+mod table_news;
 pub mod testing;
 
 use std::process::ExitCode;
 
 pub use app::App;
 pub use context::Context;
+pub use covet_cache as cache;
 pub use covet_client as client;
 pub use covet_core::{clock, environment, health, ids, lifecycle, problem, secret};
 pub use covet_data as data;

@@ -33,6 +33,7 @@ async fn main() -> covet::Result {
         .periodic("drill", Duration::from_millis(500), drill::task::work)
         .routes(routes)
         .routes(drill::database::routes)
+        .routes(drill::cache::routes)
         .routes(drill::things::routes)
         .run()
         .await

@@ -1,12 +1,16 @@
 //! Things that are written through one instance and read through another.
 
-use covet::data::{Position, params};
+use covet::data::{CachedQuery, Position, params};
 use covet::prelude::{Context, Error, Json, Path, Query, Router, State, get, post};
 use serde::{Deserialize, Serialize};
 
 /// `/things`.
 pub fn routes(context: &Context) -> Router {
-    Router::new().route("/things", post(write)).route("/things/{id}", get(read)).with_state(context.clone())
+    Router::new()
+        .route("/things", post(write))
+        .route("/things/count", get(count))
+        .route("/things/{id}", get(read))
+        .with_state(context.clone())
 }
 
 /// A thing that was written.
@@ -25,6 +29,12 @@ async fn write(State(context): State<Context>) -> Result<Json<Written>, Error> {
     let sql = "INSERT INTO things SELECT coalesce(max(id), 0) + 1 FROM things RETURNING id";
     let id = db.write().one(sql, params![]).await?;
     Ok(Json(Written { id, position: db.position().await?.to_string() }))
+}
+
+/// How many there are, as it was kept.
+async fn count(State(context): State<Context>) -> Result<String, Error> {
+    static COUNT: CachedQuery = CachedQuery::new("SELECT count(*) FROM things", &["things"]);
+    Ok(context.db().cached(&COUNT).one::<i64>(params![]).await?.to_string())
 }
 
 #[derive(Deserialize)]

@@ -32,7 +32,7 @@ impl<S: AsRef<[Arc<Statement>]>> PendingWrite<S> {
     /// They have happened.
     pub(crate) fn happened(&self) {
         self.over.store(true, Ordering::Release);
-        self.statements.as_ref().iter().for_each(|statement| self.cache.forget(statement.writes()));
+        self.statements.as_ref().iter().for_each(|statement| self.cache.written(statement.writes()));
     }
 
     /// This is what has become of a statement.
@@ -56,7 +56,7 @@ impl<S: AsRef<[Arc<Statement>]>> PendingWrite<S> {
 impl<S: AsRef<[Arc<Statement>]>> Drop for PendingWrite<S> {
     fn drop(&mut self) {
         if !self.over.load(Ordering::Acquire) {
-            self.statements.as_ref().iter().for_each(|statement| self.cache.doubt(statement.writes()));
+            self.statements.as_ref().iter().for_each(|statement| self.cache.in_doubt(statement.writes()));
         }
     }
 }

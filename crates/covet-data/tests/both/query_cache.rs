@@ -1,9 +1,9 @@
 //! Results that are kept, on either database.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use covet_data::{CachedQuery, Error, params};
+use covet_data::{CachedQuery, Error, TableWrite, params};
 use covet_telemetry::metrics::Registry;
 
 use super::support::{Fixture, INSERT, SLOWLY, eventually};
@@ -168,4 +168,62 @@ async fn a_write_without_a_waiting_caller_leaves_nothing_old() {
     })
     .await;
     assert_eq!(names(&fixture).await, ["a", "a2"]);
+}
+
+#[tokio::test]
+async fn an_observer_is_told_of_each_write_and_of_nothing_else() {
+    let fixture = Fixture::things().await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    fixture.db.observe_writes(move |TableWrite { table, in_doubt }| {
+        telling.lock().unwrap().push((table.map(str::to_owned), in_doubt));
+    });
+    add(&fixture, "a").await;
+    names(&fixture).await;
+    let transaction = fixture.db.begin().await.unwrap();
+    transaction.execute("DELETE FROM things WHERE name = 'a'", params![]).await.unwrap();
+    assert_eq!(told.lock().unwrap().len(), 1, "not before its commit");
+    transaction.commit().await.unwrap();
+    let transaction = fixture.db.begin().await.unwrap();
+    transaction.execute(INSERT, params!["b"]).await.unwrap();
+    transaction.rollback().await;
+    fixture.db.forget_cached(&["others"]);
+    let expected = ["things", "things", "others"].map(|table| (Some(table.to_owned()), false));
+    assert_eq!(*told.lock().unwrap(), expected);
+    fixture.db.hear_of_write(TableWrite { table: Some("things"), in_doubt: false });
+    assert_eq!(told.lock().unwrap().len(), 3, "it is not told what others have told");
+}
+
+#[tokio::test]
+async fn what_another_instance_has_written_is_read_anew() {
+    let fixture = Fixture::things().await;
+    add(&fixture, "a").await;
+    assert_eq!(names(&fixture).await, ["a"]);
+    for (name, table, seen) in
+        [("b", Some("others"), &["a"][..]), ("c", Some("things"), &["a", "b", "c"]), ("d", None, &["a", "b", "c", "d"])]
+    {
+        add_elsewhere(&fixture, name).await;
+        fixture.db.hear_of_write(TableWrite { table, in_doubt: false });
+        assert_eq!(names(&fixture).await, seen);
+    }
+    fixture.db.hear_of_write(TableWrite { table: Some("things"), in_doubt: true });
+    names(&fixture).await;
+    add_elsewhere(&fixture, "e").await;
+    assert_eq!(names(&fixture).await.len(), 5, "nothing is kept while a write may be under way");
+}
+
+#[tokio::test]
+async fn who_does_not_hear_of_writes_keeps_nothing() {
+    let fixture = Fixture::things().await;
+    add(&fixture, "a").await;
+    assert_eq!(names(&fixture).await, ["a"]);
+    fixture.db.hears_of_writes(false);
+    for (name, seen) in [("b", 2), ("c", 3)] {
+        add_elsewhere(&fixture, name).await;
+        assert_eq!(names(&fixture).await.len(), seen);
+    }
+    fixture.db.hears_of_writes(true);
+    assert_eq!(names(&fixture).await.len(), 3);
+    add_elsewhere(&fixture, "d").await;
+    assert_eq!(names(&fixture).await.len(), 3, "kept again");
 }

@@ -52,6 +52,8 @@ pub enum Merge {
     Sum,
     /// The largest: for what every process reads from one place, a little later or earlier.
     Largest,
+    /// They are added up for a cache in memory; of Redis (`cache_type="redis"`), which all processes share, the largest.
+    OfCache,
     /// The smallest.
     Smallest,
     /// Only the answering process's own: for what is not the process's but the machine's, and the same for all.
@@ -205,6 +207,7 @@ macro_rules! declare_metrics {
     (@merge) => { $crate::metrics::Merge::Sum };
     (@merge sum) => { $crate::metrics::Merge::Sum };
     (@merge largest) => { $crate::metrics::Merge::Largest };
+    (@merge of_cache) => { $crate::metrics::Merge::OfCache };
     (@merge smallest) => { $crate::metrics::Merge::Smallest };
     (@merge own) => { $crate::metrics::Merge::Own };
 }

@@ -53,6 +53,7 @@ fn metric_part(metric: &Metric) -> String {
     match metric.merge {
         Merge::Sum => {}
         Merge::Largest => line("of several processes", "the largest".to_owned()),
+        Merge::OfCache => line("of several processes", "the sum in memory, the largest of Redis".to_owned()),
         Merge::Smallest => line("of several processes", "the smallest".to_owned()),
         Merge::Own => line("of several processes", "that of the one asked".to_owned()),
     }

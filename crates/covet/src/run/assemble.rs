@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use covet_cache::Cache;
 use covet_client::Client;
 use covet_core::settings::Loaded;
 use covet_http::axum::response::{Html, IntoResponse};
@@ -99,6 +100,7 @@ pub(crate) async fn metrics_only(
     covet_telemetry::declare_all(metrics);
     #[cfg(feature = "jemalloc")]
     metrics.declare_all(crate::allocator::ALLOCATOR);
+    Cache::declare_metrics(metrics);
     Client::declare_metrics(metrics);
     drop(HttpMetrics::new(metrics));
     // What the service declares by itself it declares with its routes.

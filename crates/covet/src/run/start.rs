@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use covet_cache::settings::CacheSettings;
+use covet_cache::{Cache, CacheCheck, CacheCollector, CacheParts};
 use covet_client::settings::ClientSettings;
 use covet_client::{Client, ClientParts};
 use covet_core::clock::Clock;
@@ -25,6 +27,7 @@ use covet_telemetry::{Service, Telemetry};
 use crate::App;
 use crate::context::{Context, Inner};
 use crate::settings::{MigrationSettings, WhenAhead};
+use crate::table_news::TableNews;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,9 @@ pub(crate) enum StartError {
     /// The schema is behind, and may not be changed at start-up.
     #[error("{0} migrations are pending and COVET_MIGRATIONS__ON_START is false. Run `migrate up`, or set it to true")]
     Pending(usize),
+    /// The cache's settings.
+    #[error("cache: {0}")]
+    Cache(#[from] covet_cache::Error),
     /// A port cannot be had.
     #[error(transparent)]
     Bind(#[from] covet_http::listener::BindError),
@@ -75,12 +81,17 @@ pub(crate) struct Started {
     pub(crate) context: Context,
     pub(crate) telemetry: Telemetry,
     pub(super) runtimes: Arc<RuntimeCollector>,
+    table_news: Option<TableNews>,
 }
 
 impl Started {
     /// Closes the pools, sends the last spans, at most for `spans_within`, hands the last counts to the other processes, and
     /// closes the log.
     pub(crate) async fn close(mut self, spans_within: Duration) {
+        if let Some(news) = &self.table_news {
+            news.flush().await;
+        }
+        self.context.cache().close().await;
         if let Some(db) = self.context.database() {
             db.close().await;
         }
@@ -144,9 +155,18 @@ pub(crate) async fn connect(
     if let Some(db) = &db {
         telemetry.registry.register(Arc::new(DatabaseCollector::new(db.clone())));
     }
+    let cache = Cache::connect(CacheParts {
+        settings: loaded.get::<CacheSettings>(),
+        service: app.name,
+        metrics: &telemetry.registry,
+        clock: &clock,
+    })
+    .await?;
+    telemetry.registry.register(Arc::new(CacheCollector::new(&cache)));
+    let table_news = db.as_ref().and_then(|db| TableNews::start(db, &cache));
     Client::declare_metrics(&telemetry.registry);
     let health = HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone());
-    register_checks(app, &loaded, &health, db.as_ref());
+    register_checks(app, &loaded, &health, db.as_ref(), &cache);
     let context = Context::new(Inner {
         name: app.name,
         version: app.version,
@@ -160,8 +180,9 @@ pub(crate) async fn connect(
         health,
         metrics: telemetry.registry.clone(),
         db,
+        cache,
     });
-    Ok(Started { context, telemetry, runtimes })
+    Ok(Started { context, telemetry, runtimes, table_news })
 }
 
 /// Who calls other services.
@@ -197,11 +218,12 @@ async fn bring_up_to_date(db: &Db, migrations: &Migrations, settings: &Migration
     }
 }
 
-fn register_checks(app: &App, loaded: &Loaded, health: &HealthRegistry, db: Option<&Db>) {
+fn register_checks(app: &App, loaded: &Loaded, health: &HealthRegistry, db: Option<&Db>, cache: &Cache) {
     let thresholds = loaded.get::<HealthThresholds>();
     if let Some(db) = db {
         health.register("database", Criticality::Critical, DatabaseCheck::new(db.clone()));
     }
+    health.register("cache", Criticality::NonCritical, CacheCheck::new(cache.clone()));
     let data = &loaded.get::<ServiceSettings>().data_dir;
     let disk = if data.exists() { data.clone() } else { PathBuf::from(".") };
     // All instances of a host fill up together: taking them all out would help nobody.
@@ -250,6 +272,7 @@ pub(super) async fn context_to_look_at(
         lifecycle: Lifecycle::new(),
         metrics: covet_telemetry::metrics::Registry::new(),
         db,
+        cache: Cache::in_memory(),
     });
     Ok((context, directory))
 }

@@ -70,9 +70,15 @@ fn first_label(labels: &Range<usize>, label_text: &str) -> Range<usize> {
 fn merge_equal(family: &mut Family, label_text: &str, bucket_counts: &mut [u64], exemplars: &mut [Option<Exemplar>]) {
     let (kind, rule) = (family.kind, family.merge);
     family.samples.dedup_by(|later, earlier| {
-        if label_text[later.labels.clone()] != label_text[earlier.labels.clone()] {
+        let labels = &label_text[earlier.labels.clone()];
+        if label_text[later.labels.clone()] != *labels {
             return false;
         }
+        let rule = match rule {
+            Merge::OfCache if labels.starts_with("cache_type=\"redis\"") => Merge::Largest,
+            Merge::OfCache => Merge::Sum,
+            rule => rule,
+        };
         match (&mut earlier.value, &later.value) {
             (Value::Number(a), Value::Number(b)) if kind != Kind::Info => *a = a.merge(*b, rule),
             (Value::Summary { count, sum }, Value::Summary { count: more, sum: further }) if rule != Merge::Own => {
@@ -108,7 +114,7 @@ impl Number {
             (Merge::Sum, a, b) => Self::Float(a.as_f64() + b.as_f64()),
             (Merge::Largest, a, b) if b.as_f64() > a.as_f64() => b,
             (Merge::Smallest, a, b) if b.as_f64() < a.as_f64() => b,
-            (Merge::Largest | Merge::Smallest | Merge::Own, a, _) => a,
+            (Merge::Largest | Merge::OfCache | Merge::Smallest | Merge::Own, a, _) => a,
         }
     }
 }
@@ -131,6 +137,8 @@ mod tests {
         gauge(smallest) LOWEST = "lowest" {};
         /// Of the machine.
         gauge(own) MACHINE = "machine" {};
+        /// In the cache.
+        gauge(of_cache) CACHED = "cached" {cache_type};
         /// Times.
         histogram TIMES = "times_seconds" {kind} [0.5, 1.0];
         /// Sizes.
@@ -159,17 +167,21 @@ mod tests {
             out.gauge(HIGHEST, &[], round);
             out.gauge(LOWEST, &[], round);
             out.gauge(MACHINE, &[], round);
+            out.gauge(CACHED, &["memory"], round);
+            out.gauge(CACHED, &["redis"], round);
             out.histogram(TIMES, &["slow"], &[1, 2, 3], 1.0);
             out.summary(SIZES, &[], 5, 50.0);
             out.info(ABOUT, &["1.0.0"]);
         }
-        assert_eq!(ALL.metrics.len(), 8);
+        assert_eq!(ALL.metrics.len(), 9);
         let lines = [
             "things_total{kind=\"a\",name=\"b\"} 4.0",
             "level 1.0",
             "highest 2.0",
             "lowest 1.0",
             "machine 1.0",
+            "cached{cache_type=\"memory\"} 3.0",
+            "cached{cache_type=\"redis\"} 2.0",
             "times_seconds_bucket{kind=\"slow\",le=\"1.0\"} 6.0",
             "times_seconds_count{kind=\"slow\"} 12.0",
             "times_seconds_sum{kind=\"slow\"} 2.0",

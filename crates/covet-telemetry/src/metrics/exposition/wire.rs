@@ -181,8 +181,13 @@ const KINDS: [(&str, Kind); 5] = [
     ("summary", Kind::Summary),
     ("info", Kind::Info),
 ];
-const MERGES: [(&str, Merge); 4] =
-    [("sum", Merge::Sum), ("largest", Merge::Largest), ("smallest", Merge::Smallest), ("own", Merge::Own)];
+const MERGES: [(&str, Merge); 5] = [
+    ("sum", Merge::Sum),
+    ("largest", Merge::Largest),
+    ("of_cache", Merge::OfCache),
+    ("smallest", Merge::Smallest),
+    ("own", Merge::Own),
+];
 const ORIGINS: [(&str, Origin); 2] = [("platform", Origin::Platform), ("business", Origin::Business)];
 
 fn kind_word(kind: Kind) -> &'static str {

@@ -1,7 +1,6 @@
 //! What a cache does, and how full it is.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Histogram};
@@ -13,10 +12,6 @@ use crate::metrics::catalog::{
 };
 use crate::metrics::{Exposition, Registry};
 
-/// Key prefixes with series of their own; further ones are counted as `other`.
-const PREFIXES: usize = 100;
-const OTHER: &str = "other";
-
 /// The metrics of one cache.
 ///
 /// ```
@@ -26,7 +21,7 @@ const OTHER: &str = "other";
 ///
 /// let registry = Registry::new();
 /// let cache = CacheInstruments::new(&registry, "memory");
-/// let users = cache.of_key("user:7");
+/// let users = cache.of_prefix("user");
 /// users.hit();
 /// cache.took(CacheOperation::Get, Duration::from_micros(3));
 ///
@@ -44,7 +39,6 @@ struct Inner {
     evictions: Counter,
     ttls: Histogram,
     durations: [Histogram; CacheOperation::ALL.len()],
-    by_prefix: RwLock<HashMap<Box<str>, CacheUse>>,
 }
 
 /// What is done with a cache.
@@ -60,7 +54,7 @@ pub enum CacheOperation {
     Increment,
     /// Giving another time to live.
     Expire,
-    /// Removing everything, or everything under a prefix.
+    /// Removing many at once: everything with a tag.
     Clear,
     /// Sending a message to subscribers.
     Publish,
@@ -77,7 +71,9 @@ impl CacheOperation {
     const ALL: [Self; 7] =
         [Self::Get, Self::Set, Self::Delete, Self::Increment, Self::Expire, Self::Clear, Self::Publish];
 
-    fn label(self) -> &'static str {
+    /// Its word in the label `operation`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::Set => "set",
@@ -91,7 +87,7 @@ impl CacheOperation {
 }
 
 impl CacheInstruments {
-    /// The metrics of a cache of this type: `memory` or `redis`.
+    /// The metrics of a cache of this type: `memory`, `redis`, or `near` for what is kept in front of Redis.
     #[must_use]
     pub fn new(registry: &Registry, cache_type: &'static str) -> Self {
         let duration = |operation: CacheOperation| {
@@ -103,26 +99,24 @@ impl CacheInstruments {
             evictions: registry.counter(CACHE_EVICTIONS_TOTAL, &[cache_type]),
             ttls: registry.histogram(CACHE_TTL_SECONDS, &[cache_type]),
             durations: CacheOperation::ALL.map(duration),
-            by_prefix: RwLock::default(),
         }))
     }
 
-    /// Hits and misses of the keys that begin as this one does, up to its first colon; a key without one has the prefix
-    /// `none`. Costs a look-up under a shared lock; keep it where the prefix is known beforehand.
+    /// Its word in the label `cache_type`.
     #[must_use]
-    pub fn of_key(&self, key: &str) -> CacheUse {
-        let Inner { registry, cache_type, by_prefix, .. } = &*self.0;
-        let prefix = key.split_once(':').map_or("none", |(prefix, _)| prefix);
-        if let Some(known) = by_prefix.read().unwrap_or_else(PoisonError::into_inner).get(prefix) {
-            return known.clone();
-        }
-        let mut by_prefix = by_prefix.write().unwrap_or_else(PoisonError::into_inner);
-        let prefix = if by_prefix.len() < PREFIXES || by_prefix.contains_key(prefix) { prefix } else { OTHER };
-        let new = || CacheUse {
+    pub fn cache_type(&self) -> &'static str {
+        self.0.cache_type
+    }
+
+    /// Hits and misses of the keys with this prefix. Prefixes are declared in code, so their number is bounded; keep what
+    /// this returns.
+    #[must_use]
+    pub fn of_prefix(&self, prefix: &'static str) -> CacheUse {
+        let Inner { registry, cache_type, .. } = &*self.0;
+        CacheUse {
             hits: registry.counter(CACHE_HITS_TOTAL, &[cache_type, prefix]),
             misses: registry.counter(CACHE_MISSES_TOTAL, &[cache_type, prefix]),
-        };
-        by_prefix.entry(prefix.into()).or_insert_with(new).clone()
+        }
     }
 
     /// An operation took so long, found or not.
@@ -216,9 +210,8 @@ mod tests {
     fn every_event_moves_its_metric() {
         let registry = Registry::new();
         let cache = CacheInstruments::new(&registry, "redis");
-        cache.of_key("note:1").missed();
-        cache.of_key("note:2").hit();
-        cache.of_key("plain").hit();
+        cache.of_prefix("note").missed();
+        cache.of_prefix("note").hit();
         cache.took(CacheOperation::Publish, Duration::from_millis(2));
         cache.stored_for(Duration::from_secs(300));
         cache.evicted(3);
@@ -231,7 +224,6 @@ mod tests {
         for line in [
             "cache_misses_total{cache_type=\"redis\",key_prefix=\"note\"} 1.0\n",
             "cache_hits_total{cache_type=\"redis\",key_prefix=\"note\"} 1.0\n",
-            "cache_hits_total{cache_type=\"redis\",key_prefix=\"none\"} 1.0\n",
             "cache_operation_duration_seconds_bucket{operation=\"publish\",cache_type=\"redis\",le=\"0.005\"} 1.0\n",
             "cache_ttl_seconds_bucket{cache_type=\"redis\",le=\"300.0\"} 1.0\n",
             "cache_evictions_total{cache_type=\"redis\"} 3.0\n",
@@ -241,17 +233,5 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
-    }
-
-    #[test]
-    fn prefixes_are_bounded_whatever_the_keys() {
-        let registry = Registry::new();
-        let cache = CacheInstruments::new(&registry, "memory");
-        for number in 0..1000 {
-            cache.of_key(&format!("{number}:x")).hit();
-        }
-        let text = registry.render();
-        assert_eq!(text.lines().filter(|line| line.starts_with("cache_hits_total{")).count(), PREFIXES + 1);
-        assert!(text.contains("cache_hits_total{cache_type=\"memory\",key_prefix=\"other\"} 900.0\n"));
     }
 }

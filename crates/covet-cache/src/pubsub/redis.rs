@@ -1,0 +1,178 @@
+//! Redis' side of [`PubSub`](super::PubSub): one connection for all channels of this process.
+//!
+//! It is opened with the first channel, and anew when it is lost, when its server hangs, and when another server has become
+//! the master. Subscribers are told both times that they may miss something: when it is lost, for who would rather not rely
+//! on it meanwhile, and when it is back, for what was said in between.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{PushInfo, PushKind, Value, cmd};
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::hub::Hub;
+use crate::redis::{Live, Pushes};
+use crate::{CacheOperation, Redis, Result};
+
+/// The connection is looked after so often.
+const ROUND: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Publishes through Redis, and keeps the channels of a [`Hub`] subscribed there, also over reconnections.
+#[derive(Debug, Clone)]
+pub(crate) struct RedisPubSub {
+    redis: Redis,
+    subscribed: watch::Receiver<HashSet<Arc<str>>>,
+    end: CancellationToken,
+    // The task holds a `Redis`, whose thread would not end before it.
+    _end: Arc<DropGuard>,
+}
+
+impl RedisPubSub {
+    /// Begins to subscribe to whatever `hub` has open.
+    pub(crate) fn start(redis: &Redis, hub: Arc<Hub>) -> Self {
+        let (told, subscribed) = watch::channel(HashSet::new());
+        let end = CancellationToken::new();
+        let listener = Listener { prefix: redis.channel(""), redis: redis.clone(), hub, subscribed: told, lost: false };
+        let listening = end.clone().run_until_cancelled_owned(listener.listen());
+        redis.spawn(async move {
+            listening.await;
+        });
+        Self { redis: redis.clone(), subscribed, _end: Arc::new(end.clone().drop_guard()), end }
+    }
+
+    pub(crate) async fn publish(&self, channel: &str, message: Bytes) -> Result<()> {
+        let mut publish = cmd("PUBLISH");
+        publish.arg(self.redis.channel(channel)).arg(&*message);
+        self.redis.call::<i64>(CacheOperation::Publish, &publish).await.map(drop)
+    }
+
+    /// Returns when Redis has confirmed the subscription, or after the time limit of operations.
+    pub(crate) async fn subscribed(&self, channel: &str) {
+        let mut subscribed = self.subscribed.clone();
+        let confirmed = subscribed.wait_for(|channels| channels.contains(channel));
+        let _ = timeout(self.redis.timeout(), confirmed).await;
+    }
+
+    /// True while what is published to `channel` is heard.
+    pub(crate) fn is_subscribed(&self, channel: &str) -> bool {
+        self.subscribed.borrow().contains(channel)
+    }
+
+    pub(crate) async fn close(&self) {
+        self.end.cancel();
+    }
+}
+
+/// The task.
+struct Listener {
+    redis: Redis,
+    hub: Arc<Hub>,
+    prefix: String,
+    subscribed: watch::Sender<HashSet<Arc<str>>>,
+    /// There was a connection, and there is none.
+    lost: bool,
+}
+
+impl Listener {
+    async fn listen(mut self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            while self.hub.open().is_empty() {
+                self.hub.changed().await;
+            }
+            match self.redis.open(self.pushes()).await {
+                Ok(live) => {
+                    pause = FIRST_PAUSE;
+                    self.serve(live).await;
+                    self.subscribed.send_replace(HashSet::new());
+                }
+                Err(error) => tracing::debug!(%error, "no connection for messages"),
+            }
+            // Not all instances at once.
+            sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Hands on what comes until the connection cannot be relied on any more.
+    async fn serve(&mut self, live: Live) {
+        let mut round = interval(ROUND);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if !self.follow(&live).await {
+                break;
+            }
+            tokio::select! {
+                () = live.closed() => break,
+                () = self.hub.changed() => {}
+                _ = round.tick() => {
+                    if !self.redis.is_current(&live) || live.answers(self.redis.timeout()).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.lost = true;
+        self.tell_missed(&self.subscribed.borrow().clone());
+    }
+
+    /// Subscribes to what has been opened, and gives up what has been closed. False: the connection is of no use.
+    async fn follow(&mut self, live: &Live) -> bool {
+        let (open, now) = (self.hub.open(), self.subscribed.borrow().clone());
+        let limit = self.redis.timeout();
+        let mut new = HashSet::new();
+        for (name, channels) in [
+            ("SUBSCRIBE", open.iter().filter(|channel| !now.contains(*channel)).cloned().collect::<Vec<_>>()),
+            ("UNSUBSCRIBE", now.iter().filter(|channel| !open.contains(channel)).cloned().collect()),
+        ] {
+            // One by one: redis-rs expects one answer to a command.
+            for channel in channels {
+                let command = cmd(name).arg(self.redis.channel(&channel)).take();
+                match timeout(limit, live.run(&command)).await {
+                    Ok(Ok(_)) if name == "SUBSCRIBE" => {
+                        self.subscribed.send_modify(|channels| {
+                            channels.insert(Arc::clone(&channel));
+                        });
+                        new.insert(channel);
+                    }
+                    Ok(Ok(_)) => self.subscribed.send_modify(|channels| {
+                        channels.remove(&channel);
+                    }),
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, channel = &*channel, "Redis does not let us listen to messages");
+                        return false;
+                    }
+                    Err(_) => return false,
+                }
+            }
+        }
+        if std::mem::take(&mut self.lost) {
+            self.tell_missed(&new);
+        }
+        true
+    }
+
+    fn tell_missed(&self, channels: &HashSet<Arc<str>>) {
+        channels.iter().for_each(|channel| self.hub.missed(channel));
+    }
+
+    fn pushes(&self) -> Pushes {
+        let (hub, prefix) = (Arc::clone(&self.hub), self.prefix.clone());
+        Arc::new(move |push: PushInfo| {
+            let (PushKind::Message, Ok([channel, message])) = (push.kind, <[Value; 2]>::try_from(push.data)) else {
+                return;
+            };
+            let (Value::BulkString(channel), Value::BulkString(message)) = (channel, message) else { return };
+            if let Some(channel) = std::str::from_utf8(&channel).ok().and_then(|channel| channel.strip_prefix(&prefix))
+            {
+                hub.deliver(channel, message.into());
+            }
+        })
+    }
+}
