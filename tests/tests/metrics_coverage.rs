@@ -66,6 +66,7 @@ const HELLO: Labels = &[("method", "GET"), ("endpoint", "/hello")];
 const ECHO: Labels = &[("method", "POST"), ("endpoint", "/echo")];
 const SOCKET: Labels = &[("endpoint", "/ws/echo")];
 const LO: Labels = &[("interface", "lo")];
+const REGISTER: Labels = &[("endpoint", "/api/auth/register")];
 const LOGIN_FAILED: Labels = &[("method", "password"), ("status", "failure")];
 const WRONG_PASSWORD: Labels = &[("method", "password"), ("reason", "wrong_password")];
 const TASK: Labels = &[("task_type", "drill")];
@@ -137,7 +138,7 @@ const TABLE: [(&str, &str, Expect); 60] = [
     ("app_workers_total", "the service has started", Between(Drill, "app_workers_total", &[], 1.0, 1000.0)),
     ("app_background_tasks_total", "a periodic task works", Lasts(Drill, "app_background_tasks_total", TASK, 1.0)),
     ("app_background_task_duration_seconds", "a periodic task ends", GrowsAtLeast(Drill, "app_background_task_duration_seconds_count", TASK_DONE, 1.0)),
-    ("app_rate_limit_exceeded", "one request more than the limit", Open("the rate limits")),
+    ("app_rate_limit_exceeded", "one request more than the limit", Grows(Api, "app_rate_limit_exceeded", REGISTER, 1.0)),
     ("app_auth_attempts_total", "a wrong password", Grows(Api, "app_auth_attempts_total", LOGIN_FAILED, 1.0)),
     ("app_auth_failures_total", "a wrong password", Grows(Api, "app_auth_failures_total", WRONG_PASSWORD, 1.0)),
     ("app_version_info", "the service has started", Between(Drill, "app_version_info", &[], 1.0, 1.0)),
@@ -321,12 +322,17 @@ async fn redis_scene() -> Result<Scrapes> {
 }
 
 async fn api_scene() -> Result<Scrapes> {
-    let service = Service::start().await?;
+    let service = Service::builder().without_env("COVET_RATE_LIMIT__ENABLED").start().await?;
     let before = scrape(&service).await?;
     let account = Account::register(&service, "ada").await?;
     let wrong = json!({"email": account.email, "password": "not the right one at all"});
     let refused = service.client().post(service.url("/api/auth/login")).json(&wrong).send().await?;
     assert_eq!(refused.status(), 401);
+    // Ten a minute, of which the account was one.
+    for status in [422; 9].into_iter().chain([429]) {
+        let registered = service.client().post(service.url("/api/auth/register")).json(&json!({})).send().await?;
+        assert_eq!(registered.status(), status);
+    }
     let during = scrape(&service).await?;
     let after = scrape(&service).await?;
     Ok(Scrapes { before, during, after })

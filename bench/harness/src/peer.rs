@@ -13,7 +13,7 @@ use crate::database::{Databases, Kind};
 use crate::proof::LOG_FILE;
 use crate::server::Launch;
 use crate::span_receiver::SpanReceiver;
-use crate::verification::{Duties, Forwarded, ORIGIN};
+use crate::verification::{Duties, Forwarded, NEVER_REACHED, ORIGIN, RateLimit};
 
 pub(crate) use self::database::{BY_HAND_POSTGRES, BY_HAND_SQLITE, COVET_SQLITE, SQLX};
 
@@ -51,6 +51,8 @@ const COVET_ENVIRONMENT: &[(&str, &str)] = &[
     ("COVET_ENV", "production"),
     ("COVET_HTTP__WORKERS", "{workers}"),
     ("COVET_CORS__ALLOWED_ORIGINS", ORIGIN),
+    // All requests of a measurement come from one address: with the default, nearly all would be refused.
+    ("COVET_RATE_LIMIT__PER_MINUTE", NEVER_REACHED),
     ("LOG_FILE", LOG_FILE),
     // Kept, so that the harness can count the lines.
     ("COVET_LOG__FILES_KEPT", "1000"),
@@ -92,11 +94,11 @@ const PEERS: [Peer; 6] = [
         name: COVET,
         package: "covet-peer",
         what: "everything on: metrics, a JSON access line into a file, traces by OTLP at 0.1 %, request id, client address, \
-               security headers, CORS, compression, admission limit, timeouts, body limit, panic guard, health checks, \
-               operator port; no rate limit yet",
+               security headers, CORS, compression, rate limit by client address (never reached here), admission limit, \
+               timeouts, body limit, panic guard, health checks, operator port",
         arguments: &[],
         environment: COVET_ENVIRONMENT,
-        duties: Some(Duties::all("http_requests_total")),
+        duties: Some(Duties { rate_limit: RateLimit::Told, ..Duties::all("http_requests_total") }),
         database: None,
     },
     Peer {

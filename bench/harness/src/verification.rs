@@ -16,6 +16,8 @@ use crate::wanting::Wanting;
 pub(crate) const ORIGIN: &str = "https://app.example";
 /// An address for documentation (RFC 5737): no client of a measurement has it.
 const FORWARDED_CLIENT: &str = "203.0.113.9";
+/// Requests a minute of one address: the most that Covet can be told, and more than a core can answer.
+pub(crate) const NEVER_REACHED: &str = "60000000";
 const REQUEST_ID: &str = "019c0ffe-e000-7000-8000-be9c4c0ffee0";
 /// Time for a log line to reach the file.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -54,6 +56,16 @@ pub(crate) struct Duties {
     /// One trace in a thousand.
     pub(crate) traces: bool,
     pub(crate) forwarded: Forwarded,
+    pub(crate) rate_limit: RateLimit,
+}
+
+/// What an answer says of the rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum RateLimit {
+    /// How the client stands: [`NEVER_REACHED`].
+    Told,
+    /// Nothing: there is none, or it is not told.
+    Untold,
 }
 
 /// What becomes of an `X-Forwarded-For` in the access line.
@@ -76,6 +88,7 @@ impl Duties {
             compression: true,
             traces: true,
             forwarded: Forwarded::Ignored,
+            rate_limit: RateLimit::Untold,
         }
     }
 
@@ -122,6 +135,7 @@ impl Duties {
             expect(answer, name, self.security_headers.then_some(value));
         }
         expect(answer, "access-control-allow-origin", self.cors.then_some(ORIGIN));
+        expect(answer, "ratelimit-limit", (self.rate_limit == RateLimit::Told).then_some(NEVER_REACHED));
         if long_answer.header("content-encoding").is_some() != self.compression {
             let not = if self.compression { "not " } else { "" };
             wrong.push(format!("a long answer ({}) is {not}compressed", long_answer.status));
@@ -148,7 +162,7 @@ impl Duties {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duties, ORIGIN, REQUEST_ID, SECURITY_HEADERS};
+    use super::{Duties, NEVER_REACHED, ORIGIN, REQUEST_ID, RateLimit, SECURITY_HEADERS};
     use crate::client::Answer;
 
     fn answer(headers: &[(&str, &str)]) -> Answer {
@@ -159,15 +173,17 @@ mod tests {
     #[test]
     fn what_is_missing_and_what_is_done_though_switched_off_is_told() {
         let id = ("x-request-id", REQUEST_ID);
-        let all = Duties::all("requests");
-        let none = Duties { security_headers: false, cors: false, compression: false, ..all };
+        let all = Duties { rate_limit: RateLimit::Told, ..Duties::all("requests") };
+        let rate_limit = RateLimit::Untold;
+        let none = Duties { security_headers: false, cors: false, compression: false, rate_limit, ..all };
         let bare = answer(&[id]);
-        let whole = answer(&[&SECURITY_HEADERS[..], &[id, ("access-control-allow-origin", ORIGIN)]].concat());
+        let told = [("access-control-allow-origin", ORIGIN), ("ratelimit-limit", NEVER_REACHED)];
+        let whole = answer(&[&SECURITY_HEADERS[..], &[id], &told].concat());
         let compressed = answer(&[("content-encoding", "gzip")]);
         assert!(all.wrong_in(&whole, &compressed).is_empty());
         assert!(none.wrong_in(&bare, &bare).is_empty());
-        assert_eq!(all.wrong_in(&bare, &bare).len(), 8);
-        assert_eq!(none.wrong_in(&whole, &compressed).len(), 8);
+        assert_eq!(all.wrong_in(&bare, &bare).len(), 9);
+        assert_eq!(none.wrong_in(&whole, &compressed).len(), 9);
         assert_eq!(none.wrong_in(&answer(&[]), &bare).len(), 1);
     }
 }

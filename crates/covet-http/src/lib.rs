@@ -7,6 +7,7 @@
 //! | what happens to every request, in order | [`pipeline`] |
 //! | routes and handlers | [`routing`], [`extract`] |
 //! | an error as a response | [`Error`] |
+//! | how many requests a client may make | [`rate_limit`] |
 //! | `/health…` | [`health`] |
 //! | WebSockets | [`ws`] |
 //! | port 9090 | [`operator`] |
@@ -23,6 +24,7 @@ pub mod listener;
 pub mod metrics;
 pub mod operator;
 pub mod pipeline;
+pub mod rate_limit;
 pub mod routing;
 pub mod settings;
 pub mod ws;

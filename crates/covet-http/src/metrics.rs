@@ -50,6 +50,7 @@ impl HttpMetrics {
             calls_per_user: CallsPerUser::new(registry),
         });
         registry.declare_all(connections::ALL);
+        registry.declare_all(crate::rate_limit::metrics::ALL);
         registry.register(Arc::new(collector::HttpCollector(Arc::clone(&shared))));
         Self { shared }
     }

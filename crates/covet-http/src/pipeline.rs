@@ -1,13 +1,16 @@
 //! What happens to every request, in one visible order, compiled into one function.
 //!
 //! ```text
-//! request ─ id ─ client address ─ trace ─ scope ─ admission ─ body limit ─ CORS preflight ─ routes ─┐
-//! response ─ access line, span, metrics ─ compression ─ CORS ─ security headers ─ timeout, panic ───┘
+//! request ─ id ─ client address ─ trace ─ scope ─ CORS preflight ─ rate limits ─ body limit ─ admission ─ routes ─┐
+//! response ─ access line, span, metrics ─ security headers, limit fields ─ CORS ─ compression ─ timeout, panic ──┘
 //! ```
 //!
 //! Each concern is a small file below; this one and [`exchange`](self) call them. User layers stand either before the
 //! whole pipeline (`App::layer_before`) or on the router. Nothing here allocates for a concern that is not needed:
 //! no timer for a handler that answers at once, no wrapper for a body of known length.
+//!
+//! Rate limits come before admission, since a flood must not fill the queue that others wait in, and after preflights, which
+//! browsers send by themselves: refusing one would look like a wrong CORS setting to the page's author.
 
 mod admission;
 mod body;
@@ -21,9 +24,9 @@ mod security_headers;
 mod wall_clock;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
@@ -35,7 +38,6 @@ use covet_telemetry::request::{self, RequestScope};
 use covet_telemetry::traces::Traces;
 use http::{HeaderName, StatusCode};
 use hyper::body::Incoming;
-use tower::Service as _;
 
 pub use admission::Admission;
 pub use cors::InvalidCors;
@@ -45,11 +47,12 @@ pub use panic::{install_hook as install_panic_hook, install_hook_beside_others a
 
 use crate::client_address::TrustedProxies;
 use crate::metrics::{HttpMetrics, RouteMetrics, UserAgentCache};
-use crate::routing::{DirectRoutes, Routes};
+use crate::rate_limit::{self, Checked, InCharge, LastClient, RateLimits};
+use crate::routing::{DirectRoutes, Found, RouteStamp, Routes};
 use crate::settings::{CorsSettings, HttpSettings, SecurityHeadersSettings};
 use crate::ws::UpgradeContext;
 use exchange::{Arrived, Exchange, trace};
-use future::{Handling, Stage};
+use future::{Asking, Stage};
 use wall_clock::WallClock;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -62,6 +65,7 @@ pub struct Pipeline {
     lifecycle: Lifecycle,
     traces: Traces,
     proxies: TrustedProxies,
+    limits: Option<Arc<RateLimits>>,
     admission: Arc<Admission>,
     metrics: HttpMetrics,
     routes: Arc<[Arc<RouteMetrics>]>,
@@ -91,6 +95,8 @@ pub struct PipelineParts<'a> {
     pub traces: Traces,
     /// Where requests are counted.
     pub metrics: HttpMetrics,
+    /// How many requests a client may make, if there is a limit.
+    pub limits: Option<Arc<RateLimits>>,
     /// Who answers.
     pub routes: Routes,
     /// Layers of the service's own, before everything else.
@@ -117,7 +123,12 @@ impl Pipeline {
             metrics: parts.metrics,
             router: parts.routes.router,
             direct: parts.routes.direct,
-            security_headers: security_headers::SecurityHeaders::new(parts.security_headers.preset, vary),
+            security_headers: security_headers::SecurityHeaders::new(
+                parts.security_headers.preset,
+                vary,
+                parts.limits.as_ref().map_or(&[], |limits| limits.headers().names()),
+            ),
+            limits: parts.limits,
             cors,
             compression: http.compression,
             request_timeout: http.request_timeout,
@@ -155,6 +166,7 @@ pub struct ConnectionService {
     /// A copy of the router for this connection, since calling it needs `&mut`.
     router: RefCell<axum::Router>,
     user_agent: RefCell<UserAgentCache>,
+    last_client: LastClient,
 }
 
 impl ConnectionService {
@@ -162,7 +174,7 @@ impl ConnectionService {
     #[must_use]
     pub fn new(pipeline: Arc<Pipeline>, peer: Peer) -> Self {
         let router = RefCell::new(pipeline.router.clone());
-        Self { pipeline, peer, router, user_agent: RefCell::default() }
+        Self { pipeline, peer, router, user_agent: RefCell::default(), last_client: LastClient::default() }
     }
 
     /// The service behind the layers that stand before everything, if there are any.
@@ -185,7 +197,7 @@ impl ConnectionService {
             .unwrap_or_else(|| RequestId::at(unix_millis));
         let client = pipeline.proxies.client(self.peer.address.ip(), headers);
         // A probe must be answered above all when the service is full, and its trace is of no use to anybody.
-        let exempt = request.uri().path().starts_with("/health");
+        let exempt = is_health_check(request.uri().path());
         let trace = if exempt { None } else { trace::join(&pipeline.traces, &request) };
         let scope = Arc::new(RequestScope::in_trace(id, client, trace));
         let user_agent = headers.get(http::header::USER_AGENT);
@@ -195,45 +207,112 @@ impl ConnectionService {
         let arrived = Arrived { at: started, unix_millis, https, user_agent };
         let mut exchange = Exchange::new(Arc::clone(pipeline), &request, Arc::clone(&scope), &arrived);
 
+        let preflight = pipeline.cors.as_ref().and_then(|cors| cors.preflight(&request));
+        let limited = match (preflight, &pipeline.limits) {
+            (Some(response), _) => Limited::Answered(response),
+            (None, Some(limits)) if !exempt => self.limit(limits, &request, client, started, &scope, &mut exchange),
+            _ => Limited::LetIn(None),
+        };
         let has_body = !request.body().is_end_stream();
-        let stage = if let Some(response) = pipeline.cors.as_ref().and_then(|cors| cors.preflight(&request)) {
-            Stage::answered(response)
-        } else if has_body && content_length(&request).is_some_and(|length| length > pipeline.body_limit as u64) {
-            tokio::spawn(body::throw_away(request.into_body(), pipeline.body_limit));
-            let mut scope = Some(Arc::clone(&scope));
-            Stage::answered(request::enter(&mut scope, || body::too_large(pipeline.body_limit)))
-        } else {
-            if has_body {
-                // axum's own limit of 2 MB would cut first.
-                axum::extract::DefaultBodyLimit::disable().apply(&mut request);
+        let stage = match limited {
+            Limited::Answered(response) => {
+                body::throw_away_refused(request);
+                Stage::answered(response)
             }
-            if request.headers().contains_key(http::header::UPGRADE) {
-                let (lifecycle, routes) = (pipeline.lifecycle.clone(), Arc::clone(&pipeline.routes));
-                request.extensions_mut().insert(UpgradeContext { lifecycle, routes });
+            _ if has_body && content_length(&request).is_some_and(|length| length > pipeline.body_limit as u64) => {
+                tokio::spawn(body::throw_away(request.into_body(), pipeline.body_limit));
+                let mut scope = Some(Arc::clone(&scope));
+                Stage::answered(request::enter(&mut scope, || body::too_large(pipeline.body_limit)))
             }
-            let request = exchange.take_body(request, has_body, pipeline.body_limit);
-            if exempt {
-                self.run(request, &scope)
-            } else if pipeline.admission.try_enter() {
-                exchange.admitted = true;
-                self.run(request, &scope)
-            } else {
-                Stage::queued(Arc::clone(&pipeline.admission), request, pipeline.router.clone())
+            limited => {
+                if has_body {
+                    // axum's own limit of 2 MB would cut first.
+                    axum::extract::DefaultBodyLimit::disable().apply(&mut request);
+                }
+                if request.headers().contains_key(http::header::UPGRADE) {
+                    let (lifecycle, routes) = (pipeline.lifecycle.clone(), Arc::clone(&pipeline.routes));
+                    request.extensions_mut().insert(UpgradeContext { lifecycle, routes });
+                }
+                let request = exchange.take_body(request, has_body, pipeline.body_limit);
+                match limited {
+                    Limited::Ask { asked, stamp } => {
+                        let router = pipeline.router.clone();
+                        Stage::asking(Asking { asked, request, router, stamp })
+                    }
+                    Limited::LetIn(found) if exempt => self.run(request, found, &scope),
+                    Limited::LetIn(found) if pipeline.admission.try_enter() => {
+                        exchange.admitted = true;
+                        self.run(request, found, &scope)
+                    }
+                    _ => Stage::queued(Arc::clone(&pipeline.admission), request, pipeline.router.clone()),
+                }
             }
         };
         PipelineFuture::new(stage, scope, exchange)
     }
 
-    fn run(&self, request: Request<Body>, scope: &Arc<RequestScope>) -> Stage {
-        let mut scope = Some(Arc::clone(scope));
-        request::enter(&mut scope, || match self.pipeline.direct.call(request) {
-            Ok((future, matched)) => Stage::Running { future: Handling::Direct { future, matched } },
-            Err(request) => {
-                let future = self.router.borrow_mut().call(request);
-                Stage::Running { future: Handling::Routed { future } }
+    /// Counts a request by its client's address. The route is looked up first only where routes have limits of their own.
+    #[inline]
+    fn limit<B>(
+        &self,
+        limits: &Arc<RateLimits>,
+        request: &Request<B>,
+        client: IpAddr,
+        at: Instant,
+        scope: &Arc<RequestScope>,
+        exchange: &mut Exchange,
+    ) -> Limited<'_> {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        if limits.trusts(&rate_limit::Asking { client, method, uri, headers }) {
+            return Limited::LetIn(None);
+        }
+        let direct = &self.pipeline.direct;
+        let found = if direct.have_rules() { direct.find(uri.path()) } else { None };
+        let rules = found.and_then(|found| found.declared(method)).and_then(|declared| declared.rules);
+        if limits.asks_for_callers(rules) {
+            exchange.in_charge = Some(InCharge::new(Arc::clone(limits), rules));
+        }
+        let stamp = || {
+            let found = found.or_else(|| direct.find(uri.path()));
+            found.and_then(|found| found.declared(method)).map(|declared| declared.stamp)
+        };
+        match limits.check(client, &self.last_client, at, rules) {
+            Checked::LetIn(verdict) => {
+                exchange.verdict = verdict;
+                Limited::LetIn(found)
             }
+            Checked::Refused(verdict, client) => {
+                exchange.verdict = Some(verdict);
+                let mut scope = Some(Arc::clone(scope));
+                let refuse = || limits.refuse_at(stamp(), method, verdict, &client);
+                Limited::Answered(request::enter(&mut scope, refuse))
+            }
+            Checked::Ask(asked) => Limited::Ask { asked, stamp: stamp() },
+        }
+    }
+
+    fn run(&self, request: Request<Body>, found: Option<Found<'_>>, scope: &Arc<RequestScope>) -> Stage {
+        let mut scope = Some(Arc::clone(scope));
+        request::enter(&mut scope, || {
+            let found = found.or_else(|| self.pipeline.direct.find(request.uri().path()));
+            Stage::running(found, request, &mut self.router.borrow_mut())
         })
     }
+}
+
+/// What a request hears of the limits.
+enum Limited<'a> {
+    /// It may come in; with its route, if that had to be looked up.
+    LetIn(Option<Found<'a>>),
+    /// It has its answer.
+    Answered(Response),
+    /// All instances have to be asked.
+    Ask { asked: rate_limit::Asked, stamp: Option<&'static RouteStamp> },
+}
+
+/// Whether it is one of the health endpoints, which are answered whatever else goes on.
+fn is_health_check(path: &str) -> bool {
+    path.strip_prefix("/health").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn content_length<B>(request: &Request<B>) -> Option<u64> {

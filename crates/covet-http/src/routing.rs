@@ -12,7 +12,7 @@ pub(crate) mod parameters;
 mod router;
 mod stamp;
 
-pub(crate) use direct::{Answering, DirectRoutes};
+pub(crate) use direct::{Answering, DirectRoutes, Found};
 
 pub use documented::{Documented, documented};
 pub use method::{MethodRouter, any, delete, get, head, on, options, patch, post, put};

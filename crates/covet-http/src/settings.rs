@@ -112,7 +112,7 @@ pub struct CorsSettings {
     #[setting(default = "authorization,content-type,if-match,if-none-match,idempotency-key,x-request-id")]
     pub allowed_headers: Vec<String>,
     /// Response headers that scripts may read.
-    #[setting(default = "etag,location,retry-after,x-request-id")]
+    #[setting(default = "etag,location,ratelimit-limit,ratelimit-remaining,ratelimit-reset,retry-after,x-request-id")]
     pub exposed_headers: Vec<String>,
     /// Whether cookies and authorization may be sent.
     #[setting(default = "false")]

@@ -2,6 +2,7 @@
 
 use covet_http::Error;
 use covet_http::axum::extract::{FromRef, FromRequestParts};
+use covet_http::rate_limit::{Who, admit};
 use covet_telemetry::request;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use crate::token::{AccessTokens, TokenError};
 
 /// The user behind a request, from its access token (`Authorization: Bearer …`). A request without a good token
-/// is answered with 401 before the handler runs.
+/// is answered with 401 before the handler runs, one of a user who has made too many requests with 429.
 ///
 /// The user may have been deleted since the token was issued; what belongs to a user goes with them, so a handler
 /// that reads by the caller's id finds nothing.
@@ -62,7 +63,10 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let tokens = AccessTokens::from_ref(state);
-        bearer(&parts.headers).and_then(|token| Self::from_token(&tokens, token)).map_err(unauthorized)
+        let caller = bearer(&parts.headers).and_then(|token| Self::from_token(&tokens, token)).map_err(unauthorized)?;
+        let mut text = Uuid::encode_buffer();
+        admit(Who::User(caller.user_id.hyphenated().encode_lower(&mut text))).await?;
+        Ok(caller)
     }
 }
 

@@ -22,7 +22,8 @@ const JWT_SECRET_KEY: &str = "591785b794601e212b260e25925636fd0a1b2c3d4e5f607182
 /// A service on free ports of 127.0.0.1, with an empty SQLite file in a directory of its own.
 ///
 /// It sees none of this process's environment but `PATH`, and its working directory is its own, so neither a developer's `.env` nor
-/// exported variables change what is tested.
+/// exported variables change what is tested. Rate limits are off, since all requests of a test come from one address; with
+/// `.without_env("COVET_RATE_LIMIT__ENABLED")` they are as the service has them.
 #[derive(Debug)]
 pub struct Service {
     command: Command,
@@ -224,7 +225,7 @@ impl ServiceBuilder {
     }
 
     /// Leaves out a variable that is set otherwise (`PORT`, `METRICS_PORT`, `HOST`, `METRICS_HOST`, `DATABASE_URL`, `SECRET_KEY`,
-    /// `JWT_SECRET_KEY`, `LOG_FORMAT`).
+    /// `JWT_SECRET_KEY`, `LOG_FORMAT`, `COVET_RATE_LIMIT__ENABLED`).
     #[must_use]
     pub fn without_env(mut self, name: &str) -> Self {
         self.environment.insert(name.to_owned(), None);
@@ -292,7 +293,8 @@ impl ServiceBuilder {
             .env("DATABASE_URL", format!("sqlite://{}", directory.join("covet.db").display()))
             .env("SECRET_KEY", SECRET_KEY)
             .env("JWT_SECRET_KEY", JWT_SECRET_KEY)
-            .env("LOG_FORMAT", "json");
+            .env("LOG_FORMAT", "json")
+            .env("COVET_RATE_LIMIT__ENABLED", "false");
         for (name, value) in &self.environment {
             match value {
                 Some(value) => command.env(name, value),

@@ -12,6 +12,7 @@ use covet_http::axum::extract::Request;
 use covet_http::axum::response::{IntoResponse, Response};
 use covet_http::axum::routing::Route;
 use covet_http::pipeline::BeforeLayers;
+use covet_http::rate_limit::{Asking, Trusts};
 use tower::util::BoxCloneService;
 use tower::{Layer, Service};
 use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
@@ -50,6 +51,7 @@ pub struct App {
     pub(crate) periodic: Vec<PeriodicTask>,
     pub(crate) layers: Vec<AddLayer>,
     pub(crate) before: BeforeLayers,
+    pub(crate) trusts: Vec<Trusts>,
     pub(crate) database: bool,
 }
 
@@ -68,6 +70,7 @@ impl App {
             periodic: Vec::new(),
             layers: Vec::new(),
             before: BeforeLayers::default(),
+            trusts: Vec::new(),
             database: true,
         }
     }
@@ -123,6 +126,21 @@ impl App {
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
         self.before.add(layer);
+        self
+    }
+
+    /// Lets requests past every rate limit, beside those from the networks in `COVET_RATE_LIMIT__TRUSTED`: whenever one of these
+    /// says yes. It is asked for each request, before anything is known of the caller, so it must be quick, and what it goes by
+    /// must not be anybody's to send.
+    ///
+    /// ```
+    /// use covet::prelude::*;
+    ///
+    /// // The gateway in front sets this header, and removes it from what comes from outside.
+    /// let app = App::new("shop").trust_callers(|asking| asking.headers.contains_key("x-internal-caller"));
+    /// ```
+    pub fn trust_callers(mut self, trusts: impl Fn(&Asking<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.trusts.push(Arc::new(trusts));
         self
     }
 

@@ -168,6 +168,7 @@ impl App {
         loader.section::<covet_http::settings::HttpSettings>();
         loader.section::<covet_http::settings::CorsSettings>();
         loader.section::<covet_http::settings::SecurityHeadersSettings>();
+        loader.section::<covet_http::rate_limit::RateLimitSettings>();
         loader.section::<covet_http::settings::OperatorSettings>();
         loader.section::<covet_core::health::HealthSettings>();
         loader.section::<covet_telemetry::settings::HealthThresholds>();

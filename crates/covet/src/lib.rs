@@ -18,6 +18,7 @@
 //! | to put a service together | [`App`] |
 //! | what handlers reach | [`Context`] |
 //! | routes, extractors, errors | [`Router`], [`routing`], [`Json`], [`Error`] |
+//! | how many requests a client may make | [`rate_limit`] |
 //! | rows | [`data`] |
 //! | values that are kept for a while, messages between instances | [`cache`], [`Context::cache`] |
 //! | to call other services | [`client`], [`Context::client`] |
@@ -56,7 +57,7 @@ pub use covet_core::{clock, environment, health, ids, lifecycle, problem, secret
 pub use covet_data as data;
 pub use covet_data::{Db, migrations};
 pub use covet_http::axum;
-pub use covet_http::{ClientAddress, Error, Json, Path, Query, Router, extract, routes, routing, ws};
+pub use covet_http::{ClientAddress, Error, Json, Path, Query, Router, extract, rate_limit, routes, routing, ws};
 pub use covet_identity as identity;
 pub use covet_telemetry as telemetry;
 pub use periodic::PeriodicTask;

@@ -19,6 +19,7 @@ use covet_http::listener::{Listener, PortSharing, ServeParts, Serving};
 use covet_http::metrics::HttpMetrics;
 use covet_http::operator::OperatorPort;
 use covet_http::pipeline::{Pipeline, PipelineParts};
+use covet_http::rate_limit::{RateLimitParts, RateLimitSettings, RateLimits};
 use covet_http::settings::{CorsSettings, HttpSettings, OperatorSettings, SecurityHeadersSettings};
 use covet_telemetry::logging::{audit, vocabulary};
 use covet_telemetry::metrics::per_user::WINDOW;
@@ -138,6 +139,14 @@ fn serve_api(
     let http = context.settings::<HttpSettings>();
     let metrics = HttpMetrics::new(context.metrics());
     let routes = assemble::router(app, context).merge(health.routes()).finish(&metrics)?;
+    let limits = RateLimits::new(RateLimitParts {
+        settings: context.settings::<RateLimitSettings>(),
+        clock: context.clock().clone(),
+        registry: context.metrics(),
+        metrics: &metrics,
+        trusts: app.trusts.clone(),
+        redis: context.cache().redis().cloned(),
+    });
     let pipeline = Pipeline::new(PipelineParts {
         http,
         cors: context.settings::<CorsSettings>(),
@@ -146,6 +155,7 @@ fn serve_api(
         lifecycle: context.lifecycle().clone(),
         traces: context.traces().clone(),
         metrics: metrics.clone(),
+        limits,
         routes,
         before: app.before.clone(),
     })?;

@@ -91,7 +91,7 @@ impl fmt::Debug for TestAppError {
 }
 
 impl TestApp {
-    /// Starts a service with the defaults of development, and waits until it is ready.
+    /// Starts a service with the defaults of development but without rate limits, and waits until it is ready.
     ///
     /// # Errors
     /// When it cannot start, as `App::run` would say it.
@@ -241,6 +241,8 @@ impl TestAppBuilder {
             ("PORT", "0".to_owned()),
             ("METRICS_PORT", "0".to_owned()),
             ("COVET_HTTP__WORKERS", "1".to_owned()),
+            // All requests of a test come from one address.
+            ("COVET_RATE_LIMIT__ENABLED", "false".to_owned()),
         ];
         let defaults = defaults.map(|(name, value)| (name.to_owned(), value));
         let loaded = app

@@ -5,7 +5,10 @@
 //! (RFC 9700 §4.14.2). Of two requests with one token at the same moment one wins, and the session ends all the
 //! same, because nobody can tell a hasty client from a thief; clients refresh one at a time.
 //!
-//! Passwords and tokens themselves are `covet-identity`'s; throttling belongs to the rate limits.
+//! Passwords and tokens themselves are `covet-identity`'s.
+//!
+//! Whoever guesses passwords or makes accounts is held up by limits of these routes' own, beside those of all: ten a minute
+//! and sixty an hour from one address. A household or an office behind one address can still log in.
 
 mod handlers;
 mod purge;
@@ -13,6 +16,7 @@ mod sessions;
 
 use covet::data::Error as DbError;
 use covet::problem::Problem;
+use covet::rate_limit::RateLimit;
 use covet::{Error, Router, routes};
 use http::{HeaderValue, header};
 
@@ -22,7 +26,11 @@ use crate::state::Api;
 
 /// `/api/auth`.
 pub fn routes() -> Router<Api> {
-    Router::new().routes(routes![handlers::register, handlers::login, handlers::refresh, handlers::logout])
+    let guessing = RateLimit::per_minute(10).and(RateLimit::per_hour(60));
+    Router::new()
+        .routes(routes![handlers::register, handlers::login])
+        .rate_limit(guessing)
+        .routes(routes![handlers::refresh, handlers::logout])
 }
 
 /// 401 with a `WWW-Authenticate` header, as RFC 9110 §15.5.2 asks of every one.

@@ -24,7 +24,7 @@ use crate::report::{Outputs, median, spread, table};
 use crate::route::{ROUTES, Route};
 use crate::span_receiver::SpanReceiver;
 use crate::terminal;
-use crate::verification::{BROWSER, Duties, Forwarded};
+use crate::verification::{BROWSER, Duties, Forwarded, RateLimit};
 
 const ROUTE: &Route = &ROUTES[0];
 const EVERYTHING: &str = "everything on";
@@ -65,6 +65,11 @@ const SWITCHES: &[Switch] = &[
         concern: "compression",
         setting: ("COVET_HTTP__COMPRESSION", "false"),
         off: |duties| Duties { compression: false, ..duties },
+    },
+    Switch {
+        concern: "rate limit",
+        setting: ("COVET_RATE_LIMIT__ENABLED", "false"),
+        off: |duties| Duties { rate_limit: RateLimit::Untold, ..duties },
     },
     Switch {
         concern: "client address from `X-Forwarded-For`",

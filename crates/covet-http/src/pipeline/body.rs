@@ -134,6 +134,17 @@ where
     let _ = tokio::time::timeout(THROW_AWAY_FOR, all).await;
 }
 
+/// The same for a client that is refused whatever it sends. One that waits to hear whether it may send has nothing to throw
+/// away.
+pub(super) fn throw_away_refused<B>(request: axum::extract::Request<B>)
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+{
+    if !request.body().is_end_stream() && !request.headers().contains_key(http::header::EXPECT) {
+        tokio::spawn(throw_away(request.into_body(), 0));
+    }
+}
+
 pub(super) fn too_large(limit: usize) -> Response {
     Error::status(StatusCode::PAYLOAD_TOO_LARGE)
         .detail(format!("The body is larger than the {limit} bytes that are accepted."))

@@ -20,6 +20,7 @@ use super::body::{Arrival, ArrivingBody, DepartingBody};
 use super::{Pipeline, compression};
 use crate::error::ExceptionType;
 use crate::metrics::Finished;
+use crate::rate_limit::{InCharge, Values, Verdict};
 
 /// Nginx's code for a client that went away before its answer; it appears in the log and metrics, never on the wire.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -36,6 +37,10 @@ pub(super) struct Arrived<'a> {
 pub(super) struct Exchange {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) admitted: bool,
+    /// What the limits by address say.
+    pub(super) verdict: Option<Verdict>,
+    /// The limits by caller, if there are any.
+    pub(super) in_charge: Option<Arc<InCharge>>,
     scope: Arc<RequestScope>,
     started: Instant,
     started_unix_millis: u64,
@@ -60,6 +65,8 @@ impl Exchange {
     ) -> Self {
         Self {
             admitted: false,
+            verdict: None,
+            in_charge: None,
             started: arrived.at,
             started_unix_millis: arrived.unix_millis,
             method: request.method().clone(),
@@ -104,8 +111,9 @@ impl Exchange {
         if let Some(negotiation) = self.negotiation.take() {
             response = negotiation.apply(&self.pipeline, response);
         }
+        let limits = self.limit_fields();
         let headers = response.headers_mut();
-        self.pipeline.security_headers.add(headers, self.scope.id().as_bytes(), self.https);
+        self.pipeline.security_headers.add(headers, self.scope.id().as_bytes(), self.https, limits);
         match response.body().size_hint().exact() {
             Some(bytes) => {
                 self.finish(status, bytes);
@@ -115,6 +123,16 @@ impl Exchange {
                 self.departing = Some((status, 0));
                 response.map(|body| Body::new(DepartingBody::new(body, self, status)))
             }
+        }
+    }
+
+    /// How the client stands with the strictest limit.
+    fn limit_fields(&self) -> Values {
+        let of_caller = self.in_charge.as_ref().and_then(|in_charge| in_charge.verdict());
+        let verdict = self.verdict.into_iter().chain(of_caller).reduce(Verdict::strictest);
+        match (verdict, &self.pipeline.limits) {
+            (Some(verdict), Some(limits)) => limits.headers().values(verdict),
+            _ => [None, None, None],
         }
     }
 

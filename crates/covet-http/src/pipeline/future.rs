@@ -1,4 +1,5 @@
-//! The future of one request: wait for a place if need be, run the routes under timeout and panic guard, respond.
+//! The future of one request: ask for its limits and wait for a place if need be, run the routes under timeout and panic guard,
+//! respond.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,9 +18,10 @@ use tower::Service;
 
 use super::admission::{self, Admission};
 use super::exchange::Exchange;
-use super::{panic, too_late};
-use crate::routing::Answering;
+use super::{body, panic, too_late};
+use crate::rate_limit::{self, Asked, Network, Verdict};
 use crate::routing::parameters::{self, Matched};
+use crate::routing::{Answering, Found, RouteStamp};
 
 pin_project! {
     /// A request on its way through the pipeline.
@@ -37,6 +39,7 @@ pin_project! {
     #[project = StageProjection]
     pub(super) enum Stage {
         Answered { response: Option<Response> },
+        Asking { asking: Option<Box<Asking>> },
         Queued { waiting: Option<Box<Waiting>> },
         Running { #[pin] future: Handling },
     }
@@ -49,6 +52,16 @@ pin_project! {
         Direct { future: Answering, matched: Option<Matched> },
         Routed { #[pin] future: RouteFuture<Infallible> },
     }
+}
+
+/// A request whose limits are asked elsewhere, and what it needs when it is let in or refused. In a box: without a store that
+/// instances share no request is one.
+pub(super) struct Asking {
+    pub(super) asked: Asked,
+    pub(super) request: Request<Body>,
+    pub(super) router: axum::Router,
+    /// Of the route that would serve it.
+    pub(super) stamp: Option<&'static RouteStamp>,
 }
 
 /// A request without a place, and what serves it when it gets one. In a box: most requests never wait.
@@ -76,9 +89,47 @@ impl Stage {
         Self::Answered { response: Some(response) }
     }
 
+    pub(super) fn asking(asking: Asking) -> Self {
+        Self::Asking { asking: Some(Box::new(asking)) }
+    }
+
+    /// Calls the handler of a request: by itself if it can be, else through axum's router.
+    pub(super) fn running(found: Option<Found<'_>>, request: Request<Body>, router: &mut axum::Router) -> Self {
+        let called = match found {
+            Some(found) => found.call(request),
+            None => Err(request),
+        };
+        match called {
+            Ok((future, matched)) => Self::Running { future: Handling::Direct { future, matched } },
+            Err(request) => Self::Running { future: Handling::Routed { future: router.call(request) } },
+        }
+    }
+
     pub(super) fn queued(admission: Arc<Admission>, request: Request<Body>, router: axum::Router) -> Self {
         let place = Box::pin(admission.enter());
         Self::Queued { waiting: Some(Box::new(Waiting { place, request, router })) }
+    }
+}
+
+impl Asking {
+    /// What the answer makes of the request.
+    fn go_on(self, verdict: Option<Verdict>, client: Network, exchange: &mut Exchange) -> Stage {
+        let Self { request, mut router, stamp, .. } = self;
+        exchange.verdict = verdict;
+        let pipeline = Arc::clone(&exchange.pipeline);
+        match (verdict, &pipeline.limits) {
+            (Some(verdict), Some(limits)) if verdict.is_refusal() => {
+                let response = limits.refuse_at(stamp, request.method(), verdict, &client);
+                body::throw_away_refused(request);
+                Stage::answered(response)
+            }
+            _ if pipeline.admission.try_enter() => {
+                exchange.admitted = true;
+                let found = pipeline.direct.find(request.uri().path());
+                Stage::running(found, request, &mut router)
+            }
+            _ => Stage::queued(Arc::clone(&pipeline.admission), request, router),
+        }
     }
 }
 
@@ -98,6 +149,19 @@ impl Future for PipelineFuture {
             let response = loop {
                 match stage.as_mut().project() {
                     StageProjection::Answered { response } => break response.take().unwrap_or_default(),
+                    StageProjection::Asking { asking } => {
+                        let answer = match asking {
+                            Some(asking) => Some(ready!(asking.asked.as_mut().poll(context))),
+                            None => None,
+                        };
+                        let next = match (asking.take(), answer, exchange.as_mut()) {
+                            (Some(asking), Some((verdict, client)), Some(exchange)) => {
+                                asking.go_on(verdict, client, exchange)
+                            }
+                            _ => Stage::answered(admission::shed()),
+                        };
+                        stage.set(next);
+                    }
                     StageProjection::Queued { waiting } => {
                         let has_place = match waiting {
                             Some(waiting) => ready!(waiting.place.as_mut().poll(context)),
@@ -116,8 +180,12 @@ impl Future for PipelineFuture {
                         stage.set(next);
                     }
                     StageProjection::Running { future } => {
-                        let polled = panic::catch(|| future.poll(context))
-                            .unwrap_or_else(|payload| Poll::Ready(panic::answer(&*payload)));
+                        let poll = || panic::catch(|| future.poll(context));
+                        let polled = match exchange.as_mut() {
+                            Some(exchange) => rate_limit::enter(&mut exchange.in_charge, poll),
+                            None => poll(),
+                        };
+                        let polled = polled.unwrap_or_else(|payload| Poll::Ready(panic::answer(&*payload)));
                         if let Poll::Ready(response) = polled {
                             break response;
                         }

@@ -16,6 +16,8 @@ use axum::response::Response;
 use http::Method;
 
 use super::parameters::{Matched, Names};
+use super::stamp::RouteStamp;
+use crate::rate_limit::RouteRules;
 
 /// A handler at work.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -63,43 +65,83 @@ pub(super) type ByMethod = Vec<(Method, Direct<()>)>;
 
 /// The handlers that can be called directly, by path.
 #[derive(Clone, Default)]
-pub(crate) struct DirectRoutes(Arc<matchit::Router<Path>>);
+pub(crate) struct DirectRoutes {
+    table: Arc<matchit::Router<Path>>,
+    /// Whether a route has limits of its own.
+    have_rules: bool,
+}
 
 struct Path {
     names: Names,
     handlers: ByMethod,
+    declared: Vec<Declared>,
+}
+
+/// Handlers of a path that were declared together.
+pub(crate) struct Declared {
+    /// None for all that no other has.
+    pub(super) methods: Vec<Method>,
+    pub(crate) stamp: &'static RouteStamp,
+    /// Their own limits.
+    pub(crate) rules: Option<&'static RouteRules>,
+}
+
+/// A path of the table that a request means.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    path: &'a Path,
+    /// Where its parameters are, if it has any; `None` when that cannot be told.
+    matched: Option<Option<Matched>>,
 }
 
 impl DirectRoutes {
     /// All paths, also those without such a handler: which path a request means must be decided as axum's router does.
-    pub(super) fn new(paths: impl IntoIterator<Item = (String, ByMethod)>) -> Self {
+    pub(super) fn new(paths: impl IntoIterator<Item = (String, ByMethod, Vec<Declared>)>) -> Self {
         let mut table = matchit::Router::new();
-        for (path, mut handlers) in paths {
+        let mut have_rules = false;
+        for (path, mut handlers, declared) in paths {
             let names = Names::of(&path);
             handlers.retain(|(_, handler)| names.is_empty() || (names.are_few() && !handler.may_ask_axum));
+            have_rules |= declared.iter().any(|declared| declared.rules.is_some());
             // axum's router, which has them too, has refused a path that is none.
-            let _ = table.insert(path, Path { names, handlers });
+            let _ = table.insert(path, Path { names, handlers, declared });
         }
-        Self(Arc::new(table))
+        Self { table: Arc::new(table), have_rules }
     }
 
-    /// Calls the handler for this path and method; gives the request back when there is none.
+    /// Whether a route has limits of its own, so that the route must be known before they are asked.
+    pub(crate) fn have_rules(&self) -> bool {
+        self.have_rules
+    }
+
+    /// Looks a path up.
+    pub(crate) fn find(&self, path: &str) -> Option<Found<'_>> {
+        let found = self.table.at(path).ok()?;
+        let names = found.value.names;
+        let matched = match names.is_empty() {
+            true => Some(None),
+            false => Matched::new(names, path, &found.params).map(Some),
+        };
+        Some(Found { path: found.value, matched })
+    }
+}
+
+impl<'a> Found<'a> {
+    /// Calls the handler for the method; gives the request back when there is none.
     #[expect(clippy::result_large_err, reason = "the request is not an error; a box would cost every request")]
-    pub(crate) fn call(&self, request: Request) -> Result<(Answering, Option<Matched>), Request> {
-        let path = request.uri().path();
-        let Ok(found) = self.0.at(path) else { return Err(request) };
-        let by_method = &found.value.handlers;
-        let Some((_, handler)) = by_method.iter().find(|(method, _)| method == request.method()) else {
-            return Err(request);
-        };
-        let matched = match found.value.names.is_empty() {
-            true => None,
-            false => match Matched::new(found.value.names, path, &found.params) {
-                Some(matched) => Some(matched),
-                None => return Err(request),
-            },
-        };
-        Ok(((handler.call)(request, ()), matched))
+    pub(crate) fn call(self, request: Request) -> Result<(Answering, Option<Matched>), Request> {
+        let mut handlers = self.path.handlers.iter();
+        match (handlers.find(|(method, _)| method == request.method()), self.matched) {
+            (Some((_, handler)), Some(matched)) => Ok(((handler.call)(request, ()), matched)),
+            _ => Err(request),
+        }
+    }
+
+    /// What was declared for the method, as axum's router chooses it.
+    pub(crate) fn declared(self, method: &Method) -> Option<&'a Declared> {
+        let of = |method: &Method| self.path.declared.iter().find(|declared| declared.methods.contains(method));
+        let of_get = || if method == Method::HEAD { of(&Method::GET) } else { None };
+        of(method).or_else(of_get).or_else(|| self.path.declared.iter().find(|declared| declared.methods.is_empty()))
     }
 }
 

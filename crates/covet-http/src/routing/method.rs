@@ -11,6 +11,7 @@ use tower::{Layer, Service};
 
 use super::direct::Direct;
 use super::stamp::{RouteStamp, Stamped};
+use crate::rate_limit::RateLimit;
 
 /// The handlers of one path. Made by [`get`], [`post`] and the like, and extended by the methods of the same names.
 ///
@@ -31,6 +32,8 @@ pub struct MethodRouter<S = ()> {
     pub(super) layered: bool,
     /// The same handlers without axum around them; none when a layer stands before them.
     pub(super) direct: Vec<(Method, Direct<S>)>,
+    /// What they say about limits.
+    pub(super) limit: Option<RateLimit>,
 }
 
 macro_rules! by_method {
@@ -82,7 +85,7 @@ where
 {
     let stamp = RouteStamp::new();
     let inner = routing::any(Stamped { handler, stamp });
-    MethodRouter { inner, methods: Vec::new(), stamp, layered: false, direct: Vec::new() }
+    MethodRouter { inner, methods: Vec::new(), stamp, layered: false, direct: Vec::new(), limit: None }
 }
 
 /// Serves one method, known only at run time, with `handler`.
@@ -107,6 +110,7 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
             stamp: RouteStamp::new(),
             layered: false,
             direct: Vec::new(),
+            limit: None,
         }
     }
 
@@ -140,6 +144,13 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
         self
     }
 
+    /// How many requests a client may make of these handlers, all methods together, or what one counts for.
+    #[must_use]
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     pub(super) fn with_state<S2>(self, state: S) -> MethodRouter<S2> {
         let direct = self.direct.into_iter().map(|(method, direct)| (method, direct.with_state(state.clone())));
         MethodRouter {
@@ -148,6 +159,7 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
             methods: self.methods,
             stamp: self.stamp,
             layered: self.layered,
+            limit: self.limit,
         }
     }
 }

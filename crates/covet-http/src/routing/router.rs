@@ -9,15 +9,17 @@ use axum::response::IntoResponse;
 use axum::routing::Route;
 use http::{Method, StatusCode};
 use tower::{Layer, Service};
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
-use utoipa::openapi::{OpenApi, RefOr, Schema};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 
-use super::direct::DirectRoutes;
+use super::direct::{Declared, DirectRoutes};
 use super::documented::Documented;
 use super::method::MethodRouter;
 use super::stamp::StampLayer;
 use crate::Error;
 use crate::metrics::HttpMetrics;
+use crate::rate_limit::RateLimit;
 
 /// Routes and their handlers.
 ///
@@ -55,6 +57,8 @@ pub struct RouteInfo {
     pub methods: Vec<Method>,
     /// What OpenAPI says it does.
     pub summary: Option<String>,
+    /// Its own rate limit, such as `5 a minute by address`.
+    pub limit: Option<String>,
 }
 
 /// Two handlers for one path and method.
@@ -136,6 +140,15 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
         self
     }
 
+    /// Gives every route added so far that has no rate limit of its own this one. Each route counts by itself.
+    #[expect(clippy::needless_pass_by_value, reason = "declared in place, as a layer is")]
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        for entry in &mut self.entries {
+            entry.router.limit.get_or_insert_with(|| limit.clone());
+        }
+        self
+    }
+
     /// Gives the handlers their state.
     pub fn with_state<S2>(self, state: S) -> Router<S2> {
         let entries = self.entries.into_iter().map(|entry| Entry {
@@ -154,6 +167,7 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
                 path: entry.path.clone(),
                 methods: entry.router.methods.clone(),
                 summary: entry.operation.as_ref().and_then(|(_, operation)| operation.summary.clone()),
+                limit: entry.router.limit.as_ref().map(ToString::to_string),
             })
             .collect()
     }
@@ -162,6 +176,10 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
     pub fn describe(&self, document: &mut OpenApi) {
         for entry in &self.entries {
             let Some((methods, operation)) = &entry.operation else { continue };
+            let mut operation = operation.clone();
+            if let Some(description) = entry.router.limit.as_ref().and_then(RateLimit::description) {
+                add_too_many_requests(&mut operation, description, document);
+            }
             let item = document.paths.paths.entry(entry.path.clone()).or_default();
             for method in methods {
                 item.merge_operations(PathItem::new(method.clone(), operation.clone()));
@@ -193,6 +211,7 @@ impl Router<()> {
             let mut any = false;
             let mut direct = Vec::new();
             let slots = metrics.route(&path);
+            let mut declared = Vec::new();
             for part in parts {
                 let twice = part.methods.iter().find(|method| methods.contains(method));
                 if let Some(method) = twice {
@@ -202,6 +221,8 @@ impl Router<()> {
                     return Err(DuplicateRoute { method: "any method".to_owned(), path });
                 }
                 any |= part.methods.is_empty();
+                let rules = part.limit.as_ref().map(|limit| limit.resolve(&part.methods, &path));
+                declared.push(Declared { methods: part.methods.clone(), stamp: part.stamp, rules });
                 methods.extend(part.methods);
                 direct.extend(part.direct);
                 part.stamp.assign(slots.clone());
@@ -212,14 +233,31 @@ impl Router<()> {
             if !any {
                 let stamp = super::RouteStamp::new();
                 stamp.assign(slots);
+                declared.push(Declared { methods: Vec::new(), stamp, rules: None });
                 merged = merged.fallback(super::stamp::Stamped { handler: method_not_allowed, stamp });
             }
             router = router.route(&path, merged);
-            short_ways.push((path, direct));
+            short_ways.push((path, direct, declared));
         }
         // With its state given, the router's handlers are made services now and not at every request.
         Ok(Routes { router: router.fallback(not_found).with_state(()), direct: DirectRoutes::new(short_ways) })
     }
+}
+
+/// Says that a route has a limit. A description of the status that is there already stays.
+fn add_too_many_requests(operation: &mut Operation, description: String, document: &OpenApi) {
+    const PROBLEM: &str = "Problem";
+    let has_problem = document.components.as_ref().is_some_and(|parts| parts.schemas.contains_key(PROBLEM));
+    let content = match has_problem {
+        true => ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM))),
+        false => ContentBuilder::new(),
+    };
+    let header = HeaderBuilder::new().description(Some("Seconds to wait."));
+    let response = ResponseBuilder::new()
+        .description(description)
+        .header("retry-after", header.build())
+        .content("application/problem+json", content.build());
+    operation.responses.responses.entry("429".to_owned()).or_insert_with(|| response.build().into());
 }
 
 async fn not_found() -> Error {

@@ -43,6 +43,8 @@ pub mod vocabulary {
     pub const USER_UPDATED: &str = "user_updated";
     /// A user has been deleted.
     pub const USER_DELETED: &str = "user_deleted";
+    /// Somebody makes more requests than they may.
+    pub const RATE_LIMITED: &str = "excess_rate_limit_exceeded";
     /// A page of another origin tried to change something.
     pub const CROSS_ORIGIN: &str = "malicious_cors";
     /// The log levels have been changed.

@@ -20,6 +20,7 @@ struct Line {
     methods: Vec<String>,
     path: String,
     summary: Option<String>,
+    limit: Option<String>,
 }
 
 pub(super) async fn run(app: App, loaded: Loaded, json: bool) -> ExitCode {
@@ -38,7 +39,8 @@ pub(super) async fn run(app: App, loaded: Loaded, json: bool) -> ExitCode {
     for line in &lines {
         let methods = line.methods.join(" ");
         let summary = line.summary.as_deref().unwrap_or_default();
-        print(format!("{methods:<methods_width$}  {:<path_width$}  {summary}", line.path).trim_end());
+        let limit = line.limit.as_ref().map(|limit| format!("  [rate limit: {limit}]")).unwrap_or_default();
+        print(format!("{methods:<methods_width$}  {:<path_width$}  {summary}{limit}", line.path).trim_end());
         print("\n");
     }
     ExitCode::SUCCESS
@@ -49,5 +51,5 @@ fn line(route: RouteInfo) -> Line {
         true => vec!["ANY".to_owned()],
         false => route.methods.iter().map(ToString::to_string).collect(),
     };
-    Line { methods, path: route.path, summary: route.summary }
+    Line { methods, path: route.path, summary: route.summary, limit: route.limit }
 }

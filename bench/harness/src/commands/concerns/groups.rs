@@ -89,6 +89,13 @@ pub(super) const GROUPS: &[Group] = &[
         functions: &[whole("covet-http/src/pipeline/security_headers.rs", "add")],
     },
     Group {
+        concern: "rate limit by client address and its three fields (can be switched off)",
+        functions: &[
+            whole("covet-http/src/pipeline.rs", "limit"),
+            whole("covet-http/src/pipeline/exchange.rs", "limit_fields"),
+        ],
+    },
+    Group {
         concern: "compression and CORS (can be switched off)",
         functions: &[whole(EXCHANGE, "of"), whole(EXCHANGE, "apply")],
     },
