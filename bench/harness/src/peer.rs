@@ -61,6 +61,9 @@ const COVET_ENVIRONMENT: &[(&str, &str)] = &[
     ("COVET_SHUTDOWN__READINESS_DELAY", "0s"),
 ];
 
+/// What the harness checks of Covet.
+const COVET_DUTIES: Duties = Duties { rate_limit: RateLimit::Told, ..Duties::all("http_requests_total") };
+
 /// In the order of a round.
 const PEERS: [Peer; 6] = [
     Peer {
@@ -98,7 +101,7 @@ const PEERS: [Peer; 6] = [
                timeouts, body limit, panic guard, health checks, operator port",
         arguments: &[],
         environment: COVET_ENVIRONMENT,
-        duties: Some(Duties { rate_limit: RateLimit::Told, ..Duties::all("http_requests_total") }),
+        duties: Some(COVET_DUTIES),
         database: None,
     },
     Peer {

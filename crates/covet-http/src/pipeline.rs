@@ -13,6 +13,7 @@
 //! browsers send by themselves: refusing one would look like a wrong CORS setting to the page's author.
 
 mod admission;
+mod before_response;
 mod body;
 mod compression;
 mod cors;
@@ -40,6 +41,7 @@ use http::{HeaderName, StatusCode};
 use hyper::body::Incoming;
 
 pub use admission::Admission;
+pub use before_response::{OutsidePipeline, before_response};
 pub use cors::InvalidCors;
 pub use future::PipelineFuture;
 pub use layered::{BeforeLayers, LayeredConnection};

@@ -2,11 +2,11 @@
 //!
 //! | metric | labels |
 //! |---|---|
-//! | `app_auth_attempts_total` | `method`: `password`, `refresh_token`, `access_token`; `status`: `success`, `failure` |
+//! | `app_auth_attempts_total` | `method`: `password`, `refresh_token`, `access_token`, `session`; `status`: `success`, `failure` |
 //! | `app_auth_failures_total` | `method` as above; `reason`: a word from the code, never from the request |
 //!
-//! A failed check of an access token is counted but not logged: tokens expire all day, and a stranger could
-//! fill the log. Log lines carry neither e-mail addresses nor tokens; the request's address and id are in the
+//! A failed check of an access token or of a session's cookie is counted but not logged: they expire all day, and a stranger
+//! could fill the log. Log lines carry neither e-mail addresses nor tokens; the request's address and id are in the
 //! line's own fields.
 
 use std::fmt::Display;
@@ -24,6 +24,8 @@ pub enum Method {
     RefreshToken,
     /// A bearer access token.
     AccessToken,
+    /// The cookie of a session.
+    Session,
 }
 
 impl Method {
@@ -34,6 +36,7 @@ impl Method {
             Self::Password => "password",
             Self::RefreshToken => "refresh_token",
             Self::AccessToken => "access_token",
+            Self::Session => "session",
         }
     }
 
@@ -50,7 +53,7 @@ impl Method {
         match self {
             Self::Password => record(vocabulary::LOGIN_SUCCEEDED).log("logged in"),
             Self::RefreshToken => record(vocabulary::SESSION_RENEWED).log("login renewed"),
-            Self::AccessToken => {}
+            Self::AccessToken | Self::Session => {}
         }
     }
 
@@ -72,7 +75,7 @@ impl Method {
 
     fn fail(self, reason: &'static str, user: Option<&dyn Display>) {
         self.count_failure(reason);
-        if self == Self::AccessToken {
+        if matches!(self, Self::AccessToken | Self::Session) {
             return;
         }
         let mut record = security(vocabulary::LOGIN_FAILED).auth_method(self.as_str()).failure(reason);

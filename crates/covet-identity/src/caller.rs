@@ -1,4 +1,4 @@
-//! Who sends the request at hand: an extractor for handlers.
+//! Who sends the request at hand, proved by an access token or by a session: an extractor for handlers.
 
 use covet_http::Error;
 use covet_http::axum::extract::{FromRef, FromRequestParts};
@@ -9,13 +9,18 @@ use http::{HeaderMap, HeaderValue, header};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::session::{Session, SessionError, Sessions};
 use crate::token::{AccessTokens, TokenError};
 
-/// The user behind a request, from its access token (`Authorization: Bearer …`). A request without a good token
-/// is answered with 401 before the handler runs, one of a user who has made too many requests with 429.
+/// The user behind a request, from its access token (`Authorization: Bearer …`) or from the session of its cookie, as
+/// [`Authentication`] says. A request without either is answered with 401 before the handler runs; one with a session's cookie
+/// with 503 when the cache is away, and with 403 when a page of another origin has sent it to change something; one of a user
+/// who has made too many requests with 429.
 ///
-/// The user may have been deleted since the token was issued; what belongs to a user goes with them, so a handler
-/// that reads by the caller's id finds nothing.
+/// A token counts first: nobody sends one by accident, and then the cookie is not looked at.
+///
+/// The user may have been deleted since; what belongs to a user goes with them, so a handler that reads by the caller's id
+/// finds nothing.
 ///
 /// ```
 /// use covet_identity::caller::Caller;
@@ -28,10 +33,37 @@ use crate::token::{AccessTokens, TokenError};
 pub struct Caller {
     /// The user.
     pub user_id: Uuid,
-    /// The login that the token belongs to.
+    /// The login that the token belongs to, or the session's name.
     pub session_id: Uuid,
-    /// When the token expires. A long-lived connection ends then.
+    /// When the token expires, or the session if it is not used. A long-lived connection ends then.
     pub expires_at: Timestamp,
+}
+
+/// How callers may prove who they are. A router's state gives it: `impl FromRef<State> for Authentication`.
+#[derive(Debug, Clone)]
+pub struct Authentication {
+    tokens: Option<AccessTokens>,
+    sessions: Option<Sessions>,
+}
+
+impl Authentication {
+    /// By access token only.
+    #[must_use]
+    pub fn by_token(tokens: AccessTokens) -> Self {
+        Self { tokens: Some(tokens), sessions: None }
+    }
+
+    /// By session only.
+    #[must_use]
+    pub fn by_session(sessions: Sessions) -> Self {
+        Self { tokens: None, sessions: Some(sessions) }
+    }
+
+    /// By either.
+    #[must_use]
+    pub fn by_token_or_session(tokens: AccessTokens, sessions: Sessions) -> Self {
+        Self { tokens: Some(tokens), sessions: Some(sessions) }
+    }
 }
 
 impl Caller {
@@ -52,18 +84,36 @@ impl Caller {
         request::current(|scope| scope.set_user(user));
         Ok(caller)
     }
+
+    async fn from_session(sessions: &Sessions, parts: &mut Parts) -> Result<Self, SessionError> {
+        let session = Session::of_request(sessions, parts).await?;
+        match (session.user(), session.id(), session.expires_at()) {
+            (Some(user_id), Some(session_id), Some(expires_at)) => Ok(Self { user_id, session_id, expires_at }),
+            _ if session.is_stored() => Err(SessionError::Anonymous),
+            _ => Err(SessionError::Missing),
+        }
+    }
 }
 
 impl<S> FromRequestParts<S> for Caller
 where
     S: Send + Sync,
-    AccessTokens: FromRef<S>,
+    Authentication: FromRef<S>,
 {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let tokens = AccessTokens::from_ref(state);
-        let caller = bearer(&parts.headers).and_then(|token| Self::from_token(&tokens, token)).map_err(unauthorized)?;
+        let Authentication { tokens, sessions } = Authentication::from_ref(state);
+        let has_token = tokens.is_some() && brings_token(&parts.headers);
+        let caller = match (tokens, sessions) {
+            (tokens, Some(sessions)) if !has_token && (tokens.is_none() || sessions.has_cookie(&parts.headers)) => {
+                Self::from_session(&sessions, parts).await.map_err(SessionError::refuse)?
+            }
+            (Some(tokens), _) => {
+                bearer(&parts.headers).and_then(|token| Self::from_token(&tokens, token)).map_err(unauthorized)?
+            }
+            (None, _) => return Err(unauthorized(TokenError::Missing)),
+        };
         let mut text = Uuid::encode_buffer();
         admit(Who::User(caller.user_id.hyphenated().encode_lower(&mut text))).await?;
         Ok(caller)
@@ -75,6 +125,13 @@ where
 pub fn unauthorized(error: TokenError) -> Error {
     let challenge = HeaderValue::try_from(error.challenge()).unwrap_or(HeaderValue::from_static("Bearer"));
     Error::from(error).header(header::WWW_AUTHENTICATE, challenge)
+}
+
+/// Whether a token is shown at all, good or not. `Authorization: Basic …` is not: a proxy before a test environment may ask for it,
+/// and browsers send it along.
+fn brings_token(headers: &HeaderMap) -> bool {
+    let is_bearer = |value: &HeaderValue| value.as_bytes().get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"bearer"));
+    headers.get_all(header::AUTHORIZATION).iter().any(is_bearer)
 }
 
 /// The token in the one `Authorization` header. Two headers, or another scheme, are no token.
@@ -107,9 +164,9 @@ mod tests {
         tokens: AccessTokens,
     }
 
-    impl FromRef<State> for AccessTokens {
+    impl FromRef<State> for Authentication {
         fn from_ref(state: &State) -> Self {
-            state.tokens.clone()
+            Self::by_token(state.tokens.clone())
         }
     }
 

@@ -9,5 +9,6 @@ mod keys;
 mod refresh;
 
 pub use self::access::{AccessTokens, Claims, IssuedToken, TokenError};
-pub use self::keys::{KeyRing, KeyRingError};
+pub use self::keys::KeyRing;
 pub use self::refresh::{Fingerprint, MalformedRefreshToken, RefreshToken, RefreshVerdict, StoredRefreshToken};
+pub use crate::keys::KeyRingError;

@@ -48,6 +48,7 @@ mod writer;
 pub use capture::CapturedLines;
 pub use levels::Levels;
 pub(crate) use personal::Personal;
+pub use personal::truncated as truncated_address;
 pub use record::{Actor, Record, audit, security, vocabulary};
 pub use redact::NamePattern;
 pub(crate) use start::ThreadLog;

@@ -4,8 +4,10 @@
 //! The pipeline of `covet-http` makes one [`RequestScope`] a request and enters it around every poll, so it is
 //! there after any `.await`. A task spawned by a handler leaves it; [`carry`] takes it along.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -31,6 +33,7 @@ pub struct RequestScope {
     user: OnceLock<Box<str>>,
     database: Tally,
     cache: Tally,
+    beside: Beside,
 }
 
 thread_local! {
@@ -62,6 +65,7 @@ impl RequestScope {
             user: OnceLock::new(),
             database: Tally::default(),
             cache: Tally::default(),
+            beside: Beside::default(),
         }
     }
 
@@ -140,6 +144,26 @@ impl RequestScope {
     /// The operations that the cache did for this request, and the time they took.
     pub fn cache(&self) -> &Tally {
         &self.cache
+    }
+
+    /// What the pipeline keeps with a request for itself; `None` before it has been made. One value of one type.
+    pub fn beside<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.beside.0.get()?.downcast_ref()
+    }
+
+    /// The same, made now if it is not there. `None` when there is a value of another type.
+    pub fn beside_or<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.beside.0.get_or_init(|| Box::new(make())).downcast_ref()
+    }
+}
+
+/// Costs a request that does not use it no allocation.
+#[derive(Default)]
+struct Beside(OnceLock<Box<dyn Any + Send + Sync>>);
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beside").finish_non_exhaustive()
     }
 }
 

@@ -13,6 +13,7 @@ use covet_http::axum::response::{IntoResponse, Response};
 use covet_http::axum::routing::Route;
 use covet_http::pipeline::BeforeLayers;
 use covet_http::rate_limit::{Asking, Trusts};
+use covet_identity::session::SessionSettings;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service};
 use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
@@ -53,6 +54,7 @@ pub struct App {
     pub(crate) before: BeforeLayers,
     pub(crate) trusts: Vec<Trusts>,
     pub(crate) database: bool,
+    pub(crate) sessions: bool,
 }
 
 impl App {
@@ -72,6 +74,7 @@ impl App {
             before: BeforeLayers::default(),
             trusts: Vec::new(),
             database: true,
+            sessions: false,
         }
     }
 
@@ -182,6 +185,41 @@ impl App {
     {
         self.periodic.push(PeriodicTask::new(name, every, work));
         self
+    }
+
+    /// Gives the service sessions by cookie, in Redis where `REDIS_URL` names one, else in memory: handlers take a
+    /// [`Session`](covet_identity::session::Session), everything else is behind [`Context::sessions`]. Reads the section
+    /// `session` of the settings, and shows `app_active_sessions`.
+    ///
+    /// ```no_run
+    /// use covet::identity::session::{Session, SessionOrNew};
+    /// use covet::prelude::*;
+    ///
+    /// fn shop() -> App {
+    ///     App::new("shop").sessions().routes(|context| {
+    ///         Router::new().route("/session", get(who).post(log_in).delete(log_out)).with_state(context.clone())
+    ///     })
+    /// }
+    ///
+    /// async fn log_in(session: SessionOrNew) -> Result<(), Error> {
+    ///     # let user = covet::ids::new_id(&covet::clock::Clock::system());
+    ///     // After the password has been checked:
+    ///     session.log_in(user).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// async fn who(session: Session) -> String {
+    ///     format!("{:?}", session.user())
+    /// }
+    ///
+    /// async fn log_out(session: Session) -> Result<(), Error> {
+    ///     session.end().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn sessions(mut self) -> Self {
+        self.sessions = true;
+        self.settings::<SessionSettings>()
     }
 
     /// Does without a database: none is opened, and `migrate` has nothing to do.

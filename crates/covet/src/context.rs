@@ -11,6 +11,9 @@ use covet_core::health;
 use covet_core::lifecycle::Lifecycle;
 use covet_core::settings::{Effective, Loaded, Section};
 use covet_data::Db;
+use covet_http::axum::extract::FromRef;
+use covet_identity::caller::Authentication;
+use covet_identity::session::Sessions;
 use covet_telemetry::metrics;
 use covet_telemetry::traces::Traces;
 
@@ -49,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) db: Option<Db>,
     pub(crate) cache: Cache,
+    pub(crate) sessions: Option<Sessions>,
 }
 
 impl Context {
@@ -115,6 +119,15 @@ impl Context {
         &self.inner.cache
     }
 
+    /// The sessions by cookie: a user's are listed and ended here.
+    ///
+    /// # Panics
+    /// In a service that has not said [`App::sessions`](crate::App::sessions).
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        self.inner.sessions.as_ref().expect("this service was built without sessions (App::sessions)")
+    }
+
     /// The time.
     #[must_use]
     pub fn clock(&self) -> &Clock {
@@ -177,5 +190,18 @@ impl Context {
 
     pub(crate) fn database(&self) -> Option<&Db> {
         self.inner.db.as_ref()
+    }
+}
+
+impl FromRef<Context> for Sessions {
+    fn from_ref(context: &Context) -> Self {
+        context.sessions().clone()
+    }
+}
+
+/// A service whose callers prove who they are in another way has a state of its own.
+impl FromRef<Context> for Authentication {
+    fn from_ref(context: &Context) -> Self {
+        Self::by_session(context.sessions().clone())
     }
 }

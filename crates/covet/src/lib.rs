@@ -24,7 +24,7 @@
 //! | to call other services | [`client`], [`Context::client`] |
 //! | settings of your own | [`settings`] |
 //! | metrics of your own | [`metrics!`], [`mod@metrics`] |
-//! | passwords and tokens | [`identity`] |
+//! | passwords, tokens, sessions by cookie | [`identity`], [`App::sessions`] |
 //! | WebSockets | [`ws`] |
 //! | to test a service, its log lines and metrics | [`testing`] |
 //!

@@ -1,6 +1,9 @@
 //! Registering, logging in and staying logged in.
 //!
-//! A login is a session. It gives an access token, good for minutes and checked without the database, and a refresh
+//! There are two ways to be logged in. A program, or an application on another site, logs in by token; a browser by cookie,
+//! whose session is `covet-identity`'s. Both are listed and ended under `/api/auth/sessions`.
+//!
+//! A login by token gives an access token, good for minutes and checked without the database, and a refresh
 //! token, good once for the next pair. A refresh token that comes twice has been copied: the whole session ends
 //! (RFC 9700 §4.14.2). Of two requests with one token at the same moment one wins, and the session ends all the
 //! same, because nobody can tell a hasty client from a thief; clients refresh one at a time.
@@ -11,8 +14,9 @@
 //! and sixty an hour from one address. A household or an office behind one address can still log in.
 
 mod handlers;
+mod my_sessions;
 mod purge;
-mod sessions;
+mod token_sessions;
 
 use covet::data::Error as DbError;
 use covet::problem::Problem;
@@ -21,16 +25,23 @@ use covet::{Error, Router, routes};
 use http::{HeaderValue, header};
 
 pub use self::purge::purge;
-pub use self::sessions::{EndReason, Refreshed, Sessions};
+pub use self::token_sessions::{EndReason, Refreshed, TokenSessions};
 use crate::state::Api;
 
 /// `/api/auth`.
 pub fn routes() -> Router<Api> {
     let guessing = RateLimit::per_minute(10).and(RateLimit::per_hour(60));
     Router::new()
-        .routes(routes![handlers::register, handlers::login])
+        .routes(routes![handlers::register, handlers::login, my_sessions::open])
         .rate_limit(guessing)
-        .routes(routes![handlers::refresh, handlers::logout])
+        .routes(routes![
+            handlers::refresh,
+            handlers::logout,
+            my_sessions::list,
+            my_sessions::end_others,
+            my_sessions::end_current,
+            my_sessions::end,
+        ])
 }
 
 /// 401 with a `WWW-Authenticate` header, as RFC 9110 §15.5.2 asks of every one.

@@ -3,7 +3,7 @@
 //! | you want | look in |
 //! |---|---|
 //! | how it is put together | [`app`] |
-//! | registering, logging in, refresh tokens | [`auth`] |
+//! | registering, logging in by token or cookie, my sessions | [`auth`] |
 //! | users | [`users`] |
 //! | notes | [`notes`] |
 //! | orders and money | [`orders`] |
@@ -34,7 +34,7 @@ use covet::identity::settings::AuthSettings;
 use covet::metrics::Sweep;
 use covet::prelude::*;
 
-use crate::auth::Sessions;
+use crate::auth::TokenSessions;
 use crate::metrics::Business;
 use crate::state::Api;
 
@@ -44,6 +44,7 @@ pub fn app() -> App {
         .version(env!("CARGO_PKG_VERSION"))
         .commit(option_env!("GIT_COMMIT"))
         .settings::<AuthSettings>()
+        .sessions()
         .openapi(openapi::document())
         .migrations(schema())
         .routes(routes)
@@ -79,7 +80,11 @@ async fn purge(context: Context) -> covet::Result<()> {
 
 /// Tells the metrics how many logins are open.
 async fn count_sessions(context: Context) -> covet::Result<()> {
-    let open = Sessions(context.db()).count_open(context.clock().now()).await?;
-    Business::new(context.metrics()).business_active_sessions().set(open as f64);
+    let by_token = TokenSessions(context.db()).count_open(context.clock().now()).await?;
+    match context.sessions().count().await {
+        Ok(by_cookie) => Business::new(context.metrics()).business_active_sessions().set((by_token + by_cookie) as f64),
+        // The health check tells of it, and the metric stands still: half of the truth would look like a mass logout.
+        Err(error) => tracing::debug!(%error, "sessions by cookie could not be counted"),
+    }
     Ok(())
 }

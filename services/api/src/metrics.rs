@@ -12,9 +12,10 @@ covet::metrics! {
         counter business_user_registrations_total();
         /// Logins that are open now.
         ///
-        /// Counted in the database every ten seconds, so every instance shows the number of all: take the largest, not the sum.
-        /// A login counts from `POST /api/auth/login` until its user logs out, its tokens are used twice, its password is
-        /// changed elsewhere, its user is deleted, or it expires.
+        /// Those by token are counted in the database, those by cookie (`app_active_sessions`) in Redis, every ten seconds: every
+        /// instance shows the number of all, so take the largest, not the sum. It stands still while one of the two does not
+        /// answer. A login counts from `POST /api/auth/login` or `POST /api/auth/sessions` until its user ends it, its tokens are
+        /// used twice, its password is changed elsewhere, its user is deleted, or it expires.
         gauge(largest) business_active_sessions();
         /// Uses of a feature that did what was asked.
         counter business_feature_usage_total(feature: Feature);

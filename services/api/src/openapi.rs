@@ -1,12 +1,12 @@
 //! What the OpenAPI document says beside its routes; the routes describe themselves where they are.
 
 use utoipa::openapi::OpenApi as Document;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::web::problems::ProblemSchema;
 
-/// Title, tags and the way to authenticate.
+/// Title, tags and the ways to authenticate.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -23,20 +23,26 @@ use crate::web::problems::ProblemSchema;
         (name = "events", description = "Your own changes as they happen."),
     ),
     components(schemas(ProblemSchema)),
-    modifiers(&BearerToken),
+    modifiers(&Credentials),
 )]
 struct Base;
 
-struct BearerToken;
+struct Credentials;
 
-impl Modify for BearerToken {
+impl Modify for Credentials {
     fn modify(&self, document: &mut Document) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
             .description(Some("The `access_token` from `POST /api/auth/login`."))
             .build();
-        document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let session = ApiKeyValue::with_description(
+            "__Host-session",
+            "The cookie from `POST /api/auth/sessions`. In development without TLS its name is `session`.",
+        );
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
     }
 }
 

@@ -6,7 +6,9 @@ use covet::Context;
 use covet::axum::extract::FromRef;
 use covet::clock::Clock;
 use covet::data::{Db, Transaction};
+use covet::identity::caller::Authentication;
 use covet::identity::password::Passwords;
+use covet::identity::session::Sessions;
 use covet::identity::settings::AuthSettings;
 use covet::identity::token::{AccessTokens, KeyRing};
 use jiff::Timestamp;
@@ -25,6 +27,8 @@ pub struct Api {
     pub passwords: Passwords,
     /// Issues and verifies access tokens.
     pub tokens: AccessTokens,
+    /// Logins by cookie.
+    pub sessions: Sessions,
     /// How long tokens are good.
     pub auth: Arc<AuthSettings>,
     /// Tells listeners what has changed.
@@ -47,6 +51,7 @@ impl Api {
             db: context.db().clone(),
             passwords: Passwords::new(auth).expect("checked with the settings"),
             tokens: AccessTokens::new(auth, keys, clock.clone()),
+            sessions: context.sessions().clone(),
             auth: Arc::new(auth.clone()),
             feed: Feed::new(clock.clone()),
             business: Business::new(context.metrics()),
@@ -71,5 +76,17 @@ impl Api {
 impl FromRef<Api> for AccessTokens {
     fn from_ref(api: &Api) -> Self {
         api.tokens.clone()
+    }
+}
+
+impl FromRef<Api> for Sessions {
+    fn from_ref(api: &Api) -> Self {
+        api.sessions.clone()
+    }
+}
+
+impl FromRef<Api> for Authentication {
+    fn from_ref(api: &Api) -> Self {
+        Self::by_token_or_session(api.tokens.clone(), api.sessions.clone())
     }
 }

@@ -35,6 +35,8 @@ mod notes;
 mod openapi;
 #[path = "api/orders.rs"]
 mod orders;
+#[path = "api/sessions.rs"]
+mod sessions;
 #[path = "api/support.rs"]
 mod support;
 #[path = "api/users.rs"]

@@ -1,6 +1,6 @@
 //! The peers with a database.
 
-use super::{ARGUMENTS, COVET, COVET_ENVIRONMENT, Peer};
+use super::{ARGUMENTS, COVET, COVET_DUTIES, COVET_ENVIRONMENT, Peer};
 use crate::database::Kind;
 use crate::verification::Duties;
 
@@ -43,7 +43,7 @@ pub(super) const PEERS: [Peer; 8] = [
                limit, retries of reads, metrics by table, spans of sampled requests, slow-query log",
         arguments: &[],
         environment: COVET_ENVIRONMENT,
-        duties: Some(Duties::all("http_requests_total")),
+        duties: Some(COVET_DUTIES),
         database: Some(Kind::Postgres),
     },
     Peer {
@@ -88,7 +88,7 @@ pub(super) const PEERS: [Peer; 8] = [
         what: "the same program as `covet`, on SQLite",
         arguments: &[],
         environment: COVET_ENVIRONMENT,
-        duties: Some(Duties::all("http_requests_total")),
+        duties: Some(COVET_DUTIES),
         database: Some(Kind::Sqlite),
     },
 ];

@@ -1,5 +1,5 @@
-//! The future of one request: ask for its limits and wait for a place if need be, run the routes under timeout and panic guard,
-//! respond.
+//! The future of one request: ask for its limits and wait for a place if need be, run the routes and what is left to do after them
+//! under timeout and panic guard, respond.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,6 +17,7 @@ use tokio::time::Sleep;
 use tower::Service;
 
 use super::admission::{self, Admission};
+use super::before_response::{Finish, finish};
 use super::exchange::Exchange;
 use super::{body, panic, too_late};
 use crate::rate_limit::{self, Asked, Network, Verdict};
@@ -51,6 +52,8 @@ pin_project! {
     pub(super) enum Handling {
         Direct { future: Answering, matched: Option<Matched> },
         Routed { #[pin] future: RouteFuture<Infallible> },
+        // The handler has answered; what its extractors have left to do is being done.
+        Finishing { future: Answering },
     }
 }
 
@@ -80,6 +83,7 @@ impl Future for Handling {
                 parameters::with(*matched, || future.as_mut().poll(context))
             }
             HandlingProjection::Routed { future } => future.poll(context).map(|Ok(response)| response),
+            HandlingProjection::Finishing { future } => future.as_mut().poll(context),
         }
     }
 }
@@ -187,7 +191,13 @@ impl Future for PipelineFuture {
                         };
                         let polled = polled.unwrap_or_else(|payload| Poll::Ready(panic::answer(&*payload)));
                         if let Poll::Ready(response) = polled {
-                            break response;
+                            match finish(response) {
+                                Finish::Done(response) => break response,
+                                Finish::Working(future) => {
+                                    stage.set(Stage::Running { future: Handling::Finishing { future } });
+                                    continue;
+                                }
+                            }
                         }
                         let Some(exchange) = exchange.as_ref() else { return Poll::Pending };
                         let limit = exchange.pipeline.request_timeout;

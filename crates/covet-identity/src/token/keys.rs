@@ -6,9 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use covet_core::environment::Environment;
 use covet_core::ids::random_bytes;
-use covet_core::secret::{ExposeSecret, SecretString};
+use covet_core::secret::SecretString;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use sha2::{Digest, Sha256};
+
+use crate::keys::{KeyRingError, key_texts};
 
 /// The type of our tokens (RFC 9068 §2.1), so that no other JWT made with the same key is taken for one.
 pub(super) const TOKEN_TYPE: &str = "at+jwt";
@@ -28,53 +30,15 @@ pub(super) struct Key {
     pub(super) decoding: DecodingKey,
 }
 
-/// The text of `JWT_SECRET_KEY` is no key ring.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyRingError {
-    /// There is no key in it.
-    #[error("holds no key; make one with `openssl rand -hex 32`")]
-    Empty,
-    /// A key is too short: HS256 needs as many bits as its hash (RFC 7518 §3.2).
-    #[error("key {position} has {bytes} bytes; HS256 needs at least 32: make one with `openssl rand -hex 32`")]
-    TooShort {
-        /// Which one, from 1.
-        position: usize,
-        /// Its length.
-        bytes: usize,
-    },
-    /// The same key twice.
-    #[error("key {position} is there twice; remove one")]
-    Doubled {
-        /// The second of the two, from 1.
-        position: usize,
-    },
-}
-
 impl KeyRing {
-    /// Fewest bytes of a key in production.
-    pub const MIN_KEY_BYTES: usize = 32;
-
     /// Reads keys separated by commas, spaces or line ends. The first signs. Outside production a key may be shorter
     /// than it should.
     ///
     /// # Errors
     /// [`KeyRingError`] says which key is wrong, without showing it.
     pub fn parse(text: &SecretString, environment: Environment) -> Result<Self, KeyRingError> {
-        let words = text.expose_secret().split(|c: char| c == ',' || c.is_whitespace());
-        let mut keys: Vec<Key> = Vec::new();
-        for (index, secret) in words.filter(|word| !word.is_empty()).enumerate() {
-            let position = index + 1;
-            if environment.is_production() && secret.len() < Self::MIN_KEY_BYTES {
-                return Err(KeyRingError::TooShort { position, bytes: secret.len() });
-            }
-            let key = Key::hs256(secret.as_bytes());
-            if keys.iter().any(|other| other.id() == key.id()) {
-                return Err(KeyRingError::Doubled { position });
-            }
-            keys.push(key);
-        }
-        if keys.is_empty() { Err(KeyRingError::Empty) } else { Ok(Self { keys }) }
+        let secrets = key_texts(text, environment)?;
+        Ok(Self { keys: secrets.into_iter().map(|secret| Key::hs256(secret.as_bytes())).collect() })
     }
 
     /// A ring with one random key, for development and tests: tokens do not outlive the process.

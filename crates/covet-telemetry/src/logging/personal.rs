@@ -92,7 +92,8 @@ impl Personal {
 }
 
 /// The network of an address: /24 of IPv4, /48 of IPv6, as data protection authorities have accepted it for logs.
-pub(super) fn truncated(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn truncated(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
             let [a, b, c, _] = address.octets();

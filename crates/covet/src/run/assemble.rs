@@ -9,6 +9,7 @@ use covet_http::axum::response::{Html, IntoResponse};
 use covet_http::health::Health;
 use covet_http::metrics::HttpMetrics;
 use covet_http::routing::get;
+use covet_identity::session::SESSIONS;
 use covet_telemetry::metrics::Group;
 use http::header;
 use utoipa::openapi::OpenApi;
@@ -103,6 +104,9 @@ pub(crate) async fn metrics_only(
     Cache::declare_metrics(metrics);
     Client::declare_metrics(metrics);
     drop(HttpMetrics::new(metrics));
+    if app.sessions {
+        metrics.declare_all(SESSIONS);
+    }
     // What the service declares by itself it declares with its routes.
     drop(router(app, &context));
     if let Some(db) = context.database() {

@@ -10,6 +10,7 @@ use covet_cache::{Cache, CacheCheck, CacheCollector, CacheParts};
 use covet_client::settings::ClientSettings;
 use covet_client::{Client, ClientParts};
 use covet_core::clock::Clock;
+use covet_core::environment::Environment;
 use covet_core::health::{Criticality, HealthSettings, Registry as HealthRegistry};
 use covet_core::lifecycle::Lifecycle;
 use covet_core::settings::{Loaded, ServiceSettings};
@@ -17,7 +18,9 @@ use covet_data::migrate::{MigrationError, Migrator};
 use covet_data::settings::DatabaseSettings;
 use covet_data::{DatabaseCheck, DatabaseCollector, Db, Migrations};
 use covet_http::pipeline::install_panic_hook;
-use covet_telemetry::metrics::Collector;
+use covet_http::settings::HttpSettings;
+use covet_identity::session::{ActiveSessions, SessionParts, SessionSettings, Sessions};
+use covet_telemetry::metrics::{Collector, Registry as MetricsRegistry};
 use covet_telemetry::settings::{HealthThresholds, LogSettings, MetricsSettings, TraceSettings};
 use covet_telemetry::system::RuntimeCollector;
 use covet_telemetry::system::checks::{DiskSpace, Memory};
@@ -167,6 +170,10 @@ pub(crate) async fn connect(
     Client::declare_metrics(&telemetry.registry);
     let health = HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone());
     register_checks(app, &loaded, &health, db.as_ref(), &cache);
+    let sessions = sessions(app, &loaded, &cache, &telemetry.registry, &clock);
+    if let Some(sessions) = &sessions {
+        tokio::spawn(ActiveSessions::register(sessions, &telemetry.registry).keep_counted());
+    }
     let context = Context::new(Inner {
         name: app.name,
         version: app.version,
@@ -181,6 +188,7 @@ pub(crate) async fn connect(
         metrics: telemetry.registry.clone(),
         db,
         cache,
+        sessions,
     });
     Ok(Started { context, telemetry, runtimes, table_news })
 }
@@ -194,6 +202,22 @@ fn client(app: &App, loaded: &Loaded, traces: &Traces, clock: &Clock) -> Client 
         traces: traces.clone(),
         clock: clock.clone(),
     })
+}
+
+/// Sessions by cookie, where the service has said that it wants them.
+fn sessions(app: &App, loaded: &Loaded, cache: &Cache, metrics: &MetricsRegistry, clock: &Clock) -> Option<Sessions> {
+    let environment = loaded.environment();
+    let parts = || SessionParts {
+        settings: loaded.get::<SessionSettings>(),
+        environment,
+        idle: loaded.get::<CacheSettings>().session_ttl,
+        tls: environment != Environment::Development || loaded.get::<HttpSettings>().tls_certificate.is_some(),
+        redis: cache.redis().cloned(),
+        addresses: loaded.get::<LogSettings>().ip_address,
+        metrics,
+        clock: clock.clone(),
+    };
+    app.sessions.then(|| Sessions::new(parts()).expect("the keys were checked with the settings"))
 }
 
 async fn bring_up_to_date(db: &Db, migrations: &Migrations, settings: &MigrationSettings) -> Result<(), StartError> {
@@ -259,10 +283,12 @@ pub(super) async fn context_to_look_at(
         }
         false => None,
     };
+    let (cache, metrics) = (Cache::in_memory(), MetricsRegistry::new());
     let context = Context::new(Inner {
         name: app.name,
         version: app.version,
         commit: app.commit,
+        sessions: sessions(app, &loaded, &cache, &metrics, &clock),
         health: HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone()),
         client: client(app, &loaded, &Traces::off(), &clock),
         traces: Traces::off(),
@@ -270,9 +296,9 @@ pub(super) async fn context_to_look_at(
         started: clock.monotonic(),
         clock,
         lifecycle: Lifecycle::new(),
-        metrics: covet_telemetry::metrics::Registry::new(),
+        metrics,
         db,
-        cache: Cache::in_memory(),
+        cache,
     });
     Ok((context, directory))
 }

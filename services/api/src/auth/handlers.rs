@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::sessions::{EndReason, Refreshed, Sessions};
+use super::token_sessions::{EndReason, Refreshed, TokenSessions};
 use super::unauthorized;
 use crate::metrics::Feature;
 use crate::state::Api;
@@ -106,7 +106,7 @@ pub(super) async fn register(State(api): State<Api>, Json(body): Json<Registrati
     Ok((StatusCode::CREATED, location, Etag(user.version), Json(user.seen_by(id))).into_response())
 }
 
-/// Logs in.
+/// Logs in by token: for programs, and for applications on another site.
 #[utoipa::path(
     post, path = "/api/auth/login", operation_id = "log_in", tag = "auth", request_body = Login,
     responses(
@@ -116,6 +116,21 @@ pub(super) async fn register(State(api): State<Api>, Json(body): Json<Registrati
     )
 )]
 pub(super) async fn login(State(api): State<Api>, Json(body): Json<Login>) -> Result<Response> {
+    let user = authenticate(&api, body).await?;
+    let session = new_id(&api.clock);
+    let refresh_token = TokenSessions(&api.db).open(session, user, &api.auth, api.now()).await?;
+    logged_in(&api, user);
+    token_pair(&api, user, session, &refresh_token)
+}
+
+/// Tells of a login that has succeeded.
+pub(super) fn logged_in(api: &Api, user: Uuid) {
+    Method::Password.succeeded_for(user);
+    api.business.business_feature_usage_total(Feature::LogIn).increment(1);
+}
+
+/// Who it is, if the password is theirs.
+pub(super) async fn authenticate(api: &Api, body: Login) -> Result<Uuid> {
     let users = Users(&api.db);
     // An address that cannot be one takes as long as one that nobody has.
     let known = match Email::parse(&body.email) {
@@ -138,11 +153,7 @@ pub(super) async fn login(State(api): State<Api>, Json(body): Json<Login>) -> Re
         let hash = api.passwords.rehash(body.password).await?;
         users.replace_password(credentials.id, &credentials.password_hash, &hash).await?;
     }
-    let session = new_id(&api.clock);
-    let refresh_token = Sessions(&api.db).open(session, credentials.id, &api.auth, api.now()).await?;
-    Method::Password.succeeded_for(credentials.id);
-    api.business.business_feature_usage_total(Feature::LogIn).increment(1);
-    token_pair(&api, credentials.id, session, &refresh_token)
+    Ok(credentials.id)
 }
 
 /// Gives the next pair of tokens for a refresh token, which is used up.
@@ -158,7 +169,7 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
     let Ok(presented) = RefreshToken::parse(&body.refresh_token) else {
         return Err(refused("malformed"));
     };
-    match Sessions(&api.db).refresh(&presented.fingerprint(), &api.auth, api.now()).await? {
+    match TokenSessions(&api.db).refresh(&presented.fingerprint(), &api.auth, api.now()).await? {
         Refreshed::Next { user, session, token } => {
             Method::RefreshToken.succeeded_for(user);
             token_pair(&api, user, session, &token)
@@ -184,7 +195,7 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
     }
 }
 
-/// Ends a login. The answer is the same for a token that nobody has.
+/// Ends a login by token. The answer is the same for a token that nobody has.
 #[utoipa::path(
     post, path = "/api/auth/logout", operation_id = "log_out", tag = "auth", request_body = Refresh,
     responses(
@@ -195,7 +206,7 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
 )]
 pub(super) async fn logout(State(api): State<Api>, Json(body): Json<Refresh>) -> Result<StatusCode> {
     if let Ok(token) = RefreshToken::parse(&body.refresh_token) {
-        let ended = Sessions(&api.db).end_by_token(&token.fingerprint(), EndReason::Logout, api.now()).await?;
+        let ended = TokenSessions(&api.db).end_by_token(&token.fingerprint(), EndReason::Logout, api.now()).await?;
         if let Some(session) = ended {
             let user = session.user_id.to_string();
             audit(vocabulary::SESSION_ENDED).actor(Actor::User(&user)).target("session", session.id).log("logged out");

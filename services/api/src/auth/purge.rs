@@ -36,7 +36,7 @@ mod tests {
     use covet::settings::Section;
     use uuid::Uuid;
 
-    use super::super::sessions::{EndReason, Sessions};
+    use super::super::token_sessions::{EndReason, TokenSessions};
     use super::*;
     use crate::test_db::{ADA, at, each_database};
 
@@ -44,7 +44,7 @@ mod tests {
     async fn only_what_has_been_over_for_a_week_goes() {
         for test in each_database().await {
             let auth = AuthSettings::defaults(Environment::Development);
-            let sessions = Sessions(&test.db);
+            let sessions = TokenSessions(&test.db);
             let (old, new) = (Uuid::from_u128(10), Uuid::from_u128(11));
             let first = sessions.open(old, ADA, &auth, at("2026-01-01T00:00:00Z")).await.unwrap();
             sessions.open(new, ADA, &auth, at("2026-01-01T00:00:00Z")).await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use covet::axum::extract::{FromRef, FromRequestParts, State};
 use covet::axum::response::Response;
-use covet::identity::caller::{Caller, unauthorized};
+use covet::identity::caller::{Authentication, Caller, unauthorized};
 use covet::identity::token::AccessTokens;
 use covet::ws::{WebSocket, WebSocketUpgrade};
 use covet::{Error, Result};
@@ -27,13 +27,14 @@ const MAX_MESSAGE_BYTES: usize = 4096;
 const POLICY: u16 = 1008;
 
 /// The caller of a WebSocket. A browser cannot set `Authorization` there, so the token may also come as a
-/// subprotocol; never in the URL, which ends up in logs.
+/// subprotocol; never in the URL, which ends up in logs. The cookie of a session needs neither.
 pub(super) struct Listener(Caller);
 
 impl<S> FromRequestParts<S> for Listener
 where
     S: Send + Sync,
     AccessTokens: FromRef<S>,
+    Authentication: FromRef<S>,
 {
     type Rejection = Error;
 
@@ -54,13 +55,14 @@ where
 ///
 /// Each message is `{"id", "type", "occurred_at", "data"}`, where `type` is `note.created`, `note.updated`,
 /// `note.deleted`, `order.created` or `order.paid`. `{"type": "missed", "count": …}` tells a listener that was too
-/// slow to read its lists again. The socket closes with 1008 when the access token expires, and with 1001 when the
-/// service stops: connect again.
+/// slow to read its lists again. The socket closes with 1008 when the access token expires, by cookie after the same
+/// time, and with 1001 when the service stops: connect again.
 ///
 /// The token comes as `Authorization: Bearer …`, or, from a browser, as a second subprotocol:
-/// `new WebSocket(url, ["covet.events.v1", "bearer." + token])`.
+/// `new WebSocket(url, ["covet.events.v1", "bearer." + token])`. A page of this origin that is logged in by cookie needs no
+/// token.
 #[utoipa::path(
-    get, path = "/ws/events", operation_id = "listen", tag = "events", security(("bearer" = [])),
+    get, path = "/ws/events", operation_id = "listen", tag = "events", security(("bearer" = []), ("session" = [])),
     responses(
         (status = 101, description = "A WebSocket of text messages."),
         problems::BadRequest, problems::Unauthorized,
@@ -74,7 +76,8 @@ pub(super) async fn listen(State(api): State<Api>, Listener(caller): Listener, u
     // Before the handshake is answered: what happens from then on is heard.
     let subscription = api.feed.subscribe(caller.user_id);
     api.business.business_feature_usage_total(Feature::Listen).increment(1);
-    let time_left = time_left(caller.expires_at, api.clock.now());
+    // A session can be ended meanwhile. Who comes again after that is refused.
+    let time_left = time_left(caller.expires_at, api.clock.now()).min(api.auth.access_token_ttl);
     upgrade.on_upgrade(move |socket| serve(socket, subscription, time_left))
 }
 
@@ -90,7 +93,7 @@ async fn serve(mut socket: WebSocket, mut subscription: Subscription, time_left:
                 None => return,
             },
             () = &mut expiry => {
-                socket.close(POLICY, "the access token has expired").await;
+                socket.close(POLICY, "the login has expired").await;
                 return;
             }
         };

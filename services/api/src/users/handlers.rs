@@ -6,6 +6,7 @@ use covet::data::Error as DbError;
 use covet::identity::attempts::Method;
 use covet::identity::caller::Caller;
 use covet::identity::password::{Password, Verdict};
+use covet::identity::session::{Session, SessionError};
 use covet::telemetry::logging::{audit, security, vocabulary};
 use covet::{Error, Json, Path, Query, Result};
 use http::StatusCode;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 use super::email::Email;
 use super::store::Users;
 use super::user::{UserView, checked_name};
-use crate::auth::{EndReason, Sessions};
+use crate::auth::{EndReason, TokenSessions};
 use crate::state::Api;
 use crate::web::fields::{self, Fields};
 use crate::web::page::{Page, PageQuery};
@@ -55,7 +56,7 @@ pub(super) struct PasswordChange {
 
 /// Lists users, newest first.
 #[utoipa::path(
-    get, path = "/api/users", operation_id = "list_users", tag = "users", security(("bearer" = [])), params(PageQuery),
+    get, path = "/api/users", operation_id = "list_users", tag = "users", security(("bearer" = []), ("session" = [])), params(PageQuery),
     responses(
         (status = 200, description = "A page of users.", body = Page<UserView>),
         problems::BadRequest, problems::Unauthorized,
@@ -73,7 +74,7 @@ pub(super) async fn list(
 
 /// Shows who you are.
 #[utoipa::path(
-    get, path = "/api/users/me", operation_id = "read_me", tag = "users", security(("bearer" = [])),
+    get, path = "/api/users/me", operation_id = "read_me", tag = "users", security(("bearer" = []), ("session" = [])),
     params(("if-none-match" = Option<String>, Header, description = "The `ETag` that you have.")),
     responses(
         (status = 200, description = "You.", body = UserView, headers(("etag" = String, description = "Version."))),
@@ -88,7 +89,7 @@ pub(super) async fn me(State(api): State<Api>, caller: Caller, known: IfNoneMatc
 
 /// Shows a user.
 #[utoipa::path(
-    get, path = "/api/users/{id}", operation_id = "read_user", tag = "users", security(("bearer" = [])),
+    get, path = "/api/users/{id}", operation_id = "read_user", tag = "users", security(("bearer" = []), ("session" = [])),
     params(
         ("id" = Uuid, Path, description = "The user."),
         ("if-none-match" = Option<String>, Header, description = "The `ETag` that you have."),
@@ -117,7 +118,7 @@ async fn show(api: &Api, caller: Caller, id: Uuid, known: &IfNoneMatch) -> Resul
 /// Changes your name or address.
 #[utoipa::path(
     patch, path = "/api/users/{id}", operation_id = "update_user", tag = "users",
-    security(("bearer" = [])), request_body = UserChange,
+    security(("bearer" = []), ("session" = [])), request_body = UserChange,
     params(
         ("id" = Uuid, Path, description = "Yourself."),
         ("if-match" = Option<String>, Header, example = "\"v1\"", description = "The `ETag` of the version that you change. Needed."),
@@ -167,7 +168,7 @@ pub(super) async fn update(
 /// Changes your password. Your other logins end.
 #[utoipa::path(
     put, path = "/api/users/{id}/password", operation_id = "change_password", tag = "users",
-    security(("bearer" = [])), request_body = PasswordChange,
+    security(("bearer" = []), ("session" = [])), request_body = PasswordChange,
     params(("id" = Uuid, Path, description = "Yourself.")),
     responses(
         (status = 204, description = "Changed."),
@@ -179,6 +180,7 @@ pub(super) async fn update(
 pub(super) async fn change_password(
     State(api): State<Api>,
     caller: Caller,
+    session: Option<Session>,
     Path(id): Path<Uuid>,
     Json(change): Json<PasswordChange>,
 ) -> Result<StatusCode> {
@@ -192,14 +194,30 @@ pub(super) async fn change_password(
     };
     confirm_password(&api, id, change.current_password).await?;
     let hash = api.passwords.hash(new).await?;
-    Sessions(&api.db).change_password(id, &hash, caller.session_id, EndReason::PasswordChanged, api.now()).await?;
+    // First, so that nothing has changed when the cache is away.
+    api.sessions.end_all(id, Some(caller.session_id)).await?;
+    TokenSessions(&api.db).change_password(id, &hash, caller.session_id, EndReason::PasswordChanged, api.now()).await?;
     audit(vocabulary::PASSWORD_CHANGED).target("user", id).log("password changed; the other logins have been ended");
+    // The password is another now, whatever becomes of this: an error would tell its user that it is not.
+    if let Err(error) = renew_sessions(&api, caller, session).await {
+        let error: &dyn std::error::Error = &error;
+        tracing::error!(error, "after a change of password the other sessions could not be ended a second time");
+    }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends what has been opened with the old password meanwhile, and gives the caller's own session another id.
+async fn renew_sessions(api: &Api, caller: Caller, session: Option<Session>) -> Result<(), SessionError> {
+    api.sessions.end_all(caller.user_id, Some(caller.session_id)).await?;
+    match session.filter(|session| session.id() == Some(caller.session_id)) {
+        Some(session) => session.regenerate().await,
+        None => Ok(()),
+    }
 }
 
 /// Deletes you, your notes and your logins. Orders stay, without an owner: they are accounts.
 #[utoipa::path(
-    delete, path = "/api/users/{id}", operation_id = "delete_user", tag = "users", security(("bearer" = [])),
+    delete, path = "/api/users/{id}", operation_id = "delete_user", tag = "users", security(("bearer" = []), ("session" = [])),
     params(
         ("id" = Uuid, Path, description = "Yourself."),
         ("if-match" = Option<String>, Header, example = "\"v1\"", description = "The `ETag` of the version to delete; any when absent."),
@@ -221,6 +239,8 @@ pub(super) async fn delete(
     let users = Users(&api.db);
     let user = users.find_for_change(id).await?.ok_or_else(no_such_user)?;
     precondition.check(user.etag())?;
+    // First: sessions do not lie in the database, and would not go with the user.
+    api.sessions.end_all(id, None).await?;
     if users.delete(id, user.version).await? {
         audit(vocabulary::USER_DELETED).target("user", id).log("user deleted");
         Ok(StatusCode::NO_CONTENT)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use covet_testkit::wait_until;
 use serde_json::json;
 
-use crate::support::{Api, User};
+use crate::support::{Api, PASSWORD, User};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -76,6 +76,8 @@ async fn open_sessions_rise_with_logins_and_fall_with_logouts() {
     let mut ada = api.register("ada").await;
     let bob = api.register("bob").await;
     api.log_in(&mut ada).await;
+    let credentials = json!({"email": ada.email, "password": PASSWORD});
+    api.post("/api/auth/sessions").json(&credentials).send().await.expect(204);
     let sessions_are = async |count: f64| {
         let are = wait_until(format!("{count} open sessions"), SOON, async || {
             let now = value(&api, "business_active_sessions").await;
@@ -83,9 +85,10 @@ async fn open_sessions_rise_with_logins_and_fall_with_logouts() {
         });
         are.await.unwrap();
     };
-    sessions_are(3.0).await;
+    sessions_are(4.0).await;
+    assert_eq!(value(&api, "app_active_sessions").await, Some(1.0));
     api.post("/api/auth/logout").json(&json!({"refresh_token": bob.refresh})).send().await.expect(204);
-    sessions_are(2.0).await;
+    sessions_are(3.0).await;
 }
 
 #[tokio::test]
@@ -97,7 +100,9 @@ async fn business_and_platform_are_apart_and_together_all() {
     };
     let (all, platform, business) =
         (names("/metrics").await, names("/metrics/platform").await, names("/metrics/business").await);
-    assert!(business.iter().all(|name| name.starts_with("business_") || name.starts_with("app_api_calls_")));
+    assert!(business.iter().all(|name| {
+        name.starts_with("business_") || name.starts_with("app_api_calls_") || name.starts_with("app_active_sessions")
+    }));
     assert!(business.len() >= 4 && platform.len() >= 60);
     let mut both = [platform, business].concat();
     both.sort();

@@ -12,6 +12,7 @@ mod migrations;
 mod notes;
 mod openapi;
 mod orders;
+mod sessions;
 mod support;
 mod telemetry;
 mod users;

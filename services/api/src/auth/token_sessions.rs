@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// Opens, refreshes and ends logins.
+/// Opens, refreshes, lists and ends logins by token.
 #[derive(Debug, Clone, Copy)]
-pub struct Sessions<'a>(pub &'a Db);
+pub struct TokenSessions<'a>(pub &'a Db);
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum EndReason {
     TokenReused,
     /// The user has another password now.
     PasswordChanged,
+    /// The user ended it from another login.
+    Revoked,
 }
 
 /// What became of a presented refresh token.
@@ -68,17 +70,31 @@ pub struct Ended {
     pub user_id: Uuid,
 }
 
+/// A session that is open.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Open {
+    /// Which login.
+    pub id: Uuid,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When its tokens were last refreshed.
+    pub last_used_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+}
+
 impl EndReason {
     fn as_str(self) -> &'static str {
         match self {
             Self::Logout => "logout",
             Self::TokenReused => "token_reused",
             Self::PasswordChanged => "password_changed",
+            Self::Revoked => "revoked",
         }
     }
 }
 
-impl Sessions<'_> {
+impl TokenSessions<'_> {
     /// Opens a session and gives its first refresh token.
     ///
     /// # Errors
@@ -164,6 +180,38 @@ impl Sessions<'_> {
         self.0.write().optional(sql, params![token.as_str(), now, reason.as_str()]).await
     }
 
+    /// A user's open sessions, the one used last first.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn list_open(self, user: Uuid, now: Timestamp) -> Result<Vec<Open>, Error> {
+        let sql = "SELECT id, created_at, last_used_at, expires_at FROM sessions
+                   WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2
+                   ORDER BY last_used_at DESC, id DESC";
+        // From the primary: what has just been ended must not be listed.
+        self.0.write().all(sql, params![user, now]).await
+    }
+
+    /// Ends one of a user's open sessions; false when the user has none of this id.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn end(self, user: Uuid, session: Uuid, reason: EndReason, now: Timestamp) -> Result<bool, Error> {
+        let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
+                   WHERE id = $2 AND user_id = $1 AND ended_at IS NULL AND expires_at > $3";
+        Ok(self.0.write().execute(sql, params![user, session, now, reason.as_str()]).await? == 1)
+    }
+
+    /// Ends a user's open sessions but `kept`, and says how many.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn end_others(self, user: Uuid, kept: Uuid, reason: EndReason, now: Timestamp) -> Result<u64, Error> {
+        let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
+                   WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL";
+        self.0.write().execute(sql, params![user, kept, now, reason.as_str()]).await
+    }
+
     /// How many are open.
     ///
     /// # Errors
@@ -246,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_is_open_until_it_is_ended_or_expires() {
         for test in each_database().await {
-            let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+            let (sessions, start) = (TokenSessions(&test.db), at("2026-01-01T00:00:00Z"));
             assert_eq!(sessions.count_open(start).await.unwrap(), 0);
             let first = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
             sessions.open(Uuid::from_u128(3), ADA, &auth(), start + days(1)).await.unwrap();
@@ -260,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_that_is_not_used_expires_and_its_login_with_it() {
         for test in each_database().await {
-            let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+            let (sessions, start) = (TokenSessions(&test.db), at("2026-01-01T00:00:00Z"));
             let token = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
             let late = sessions.refresh(&token.fingerprint(), &auth(), start + days(30)).await.unwrap();
             assert_eq!(verdict(&late), Some(RefreshVerdict::Expired));
@@ -270,7 +318,7 @@ mod tests {
     #[tokio::test]
     async fn refreshing_keeps_a_login_alive_until_its_lifetime_ends() {
         for test in each_database().await {
-            let (sessions, start) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+            let (sessions, start) = (TokenSessions(&test.db), at("2026-01-01T00:00:00Z"));
             let mut token = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
             for day in [29, 58, 87] {
                 let refreshed = sessions.refresh(&token.fingerprint(), &auth(), start + days(day)).await.unwrap();
@@ -288,7 +336,7 @@ mod tests {
     #[tokio::test]
     async fn a_reused_token_ends_the_session_and_says_whose_it_was() {
         for test in each_database().await {
-            let (sessions, now) = (Sessions(&test.db), at("2026-01-01T00:00:00Z"));
+            let (sessions, now) = (TokenSessions(&test.db), at("2026-01-01T00:00:00Z"));
             let first = sessions.open(SESSION, ADA, &auth(), now).await.unwrap().fingerprint();
             let Refreshed::Next { token: second, .. } = sessions.refresh(&first, &auth(), now).await.unwrap() else {
                 panic!("the first use is good")
