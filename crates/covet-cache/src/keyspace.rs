@@ -205,7 +205,7 @@ pub(crate) fn tag_name(tag: impl Display) -> String {
 
 /// A text that is too long, or holds what Redis Cluster reads as a hash tag, becomes its hash.
 fn shortened(name: String, prefix: &str) -> String {
-    if name.len() <= MAX_LENGTH && !name.contains(['{', '}']) {
+    if name.len() <= MAX_LENGTH && !name.bytes().any(|byte| matches!(byte, b'{' | b'}')) {
         return name;
     }
     let mut short = format!("{prefix}:sha256-");

@@ -15,6 +15,7 @@
 //! Not here: results of queries, which `covet-data` keeps by the tables they were read from; responses, which
 //! `covet-http` keeps by the rules of HTTP, in this cache.
 
+mod begun;
 mod cache;
 mod collector;
 mod error;
@@ -36,6 +37,7 @@ mod ttl;
 mod uses;
 
 pub use self::redis::Redis;
+pub use begun::Begun;
 pub use cache::{Cache, CacheParts};
 pub use collector::CacheCollector;
 pub use error::{Error, Result};

@@ -36,7 +36,10 @@ async fn the_memory_that_is_told_is_about_what_is_taken() {
         let taken = allocated() - before;
         let told = text.lines().find_map(|line| line.strip_prefix("cache_memory_usage_bytes{cache_type=\"memory\"} "));
         let told: f64 = told.unwrap().parse().unwrap();
-        println!("{length}: {taken} taken, {told} told, {} an entry beside the value", taken / f64::from(entries) - length as f64);
+        println!(
+            "{length}: {taken} taken, {told} told, {} an entry beside the value",
+            taken / f64::from(entries) - length as f64
+        );
         assert!((0.75..1.33).contains(&(told / taken)), "values of {length}: {told} told, {taken} taken");
     }
 }

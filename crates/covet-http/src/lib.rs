@@ -8,6 +8,9 @@
 //! | routes and handlers | [`routing`], [`extract`] |
 //! | an error as a response | [`Error`] |
 //! | how many requests a client may make | [`rate_limit`] |
+//! | responses that are kept | [`response_cache`] |
+//! | 304, entity tags | [`conditional`] |
+//! | files | [`assets`] |
 //! | `/health…` | [`health`] |
 //! | WebSockets | [`ws`] |
 //! | port 9090 | [`operator`] |
@@ -16,7 +19,9 @@
 
 pub use axum;
 
+pub mod assets;
 pub mod client_address;
+pub mod conditional;
 mod error;
 pub mod extract;
 pub mod health;
@@ -25,12 +30,14 @@ pub mod metrics;
 pub mod operator;
 pub mod pipeline;
 pub mod rate_limit;
+pub mod response_cache;
 pub mod routing;
 pub mod settings;
 pub mod ws;
 
 pub use error::{Error, Result};
 pub use extract::{ClientAddress, Json, Path, Query};
+pub use response_cache::ResponseCache;
 pub use routing::Router;
 
 /// What `routes!` expands to. Not for direct use.

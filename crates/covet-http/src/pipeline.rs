@@ -15,12 +15,13 @@
 mod admission;
 mod before_response;
 mod body;
+mod coded_tags;
 mod compression;
 mod cors;
 mod exchange;
 mod future;
 mod layered;
-mod panic;
+pub(crate) mod panic;
 mod security_headers;
 mod wall_clock;
 
@@ -208,6 +209,7 @@ impl ConnectionService {
         let https = pipeline.proxies.is_https(self.peer.address.ip(), self.peer.tls, headers);
         let arrived = Arrived { at: started, unix_millis, https, user_agent };
         let mut exchange = Exchange::new(Arc::clone(pipeline), &request, Arc::clone(&scope), &arrived);
+        exchange.take_off_coded_tags(&mut request);
 
         let preflight = pipeline.cors.as_ref().and_then(|cors| cors.preflight(&request));
         let limited = match (preflight, &pipeline.limits) {

@@ -5,6 +5,7 @@
 //! before the first request. A route's own handler says "this is me" when it is reached; no path is looked up
 //! twice.
 
+pub(crate) mod around;
 mod direct;
 mod documented;
 mod method;
@@ -16,5 +17,5 @@ pub(crate) use direct::{Answering, DirectRoutes, Found};
 
 pub use documented::{Documented, documented};
 pub use method::{MethodRouter, any, delete, get, head, on, options, patch, post, put};
-pub use router::{DuplicateRoute, RouteInfo, Router, Routes};
+pub use router::{DuplicateRoute, InvalidRoute, RouteInfo, Router, Routes};
 pub use stamp::RouteStamp;

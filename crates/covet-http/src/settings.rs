@@ -98,6 +98,30 @@ fn check(settings: &HttpSettings, _: Environment) -> Vec<Invalid> {
     }
 }
 
+/// Responses kept for routes that ask for it.
+#[derive(Debug, Clone, Settings)]
+#[settings(section = "response_cache")]
+pub struct ResponseCacheSettings {
+    /// Whether responses are kept. Without it every request reaches its handler.
+    #[setting(default = "true")]
+    pub enabled: bool,
+    /// Whether a client may have a response made anew, by `Cache-Control: no-cache` (a browser's reload sends it), `max-age`,
+    /// `min-fresh`, or take a stale one by `max-stale`, as RFC 9111 wants it. Off: only the service decides, and nobody can make
+    /// it compute by asking so.
+    #[setting(default = "true")]
+    pub obey_clients: bool,
+    /// Whether responses tell by `Cache-Status` (RFC 9211) why they came from the cache, or did not.
+    #[setting(default = "true")]
+    pub status_header: bool,
+    /// Longest wait for the answer that another request is getting from the handler for the same URI. Later: ask too.
+    /// 0s: nobody waits.
+    #[setting(default = "5s", max = "1m")]
+    pub wait: Duration,
+    /// Variants of one URI that are kept, told apart by the headers in `Vary`. One more is made anew for each request.
+    #[setting(default = "64", min = "1", max = "10000")]
+    pub max_variants: usize,
+}
+
 /// Which browsers' pages from other origins may call the API.
 #[derive(Debug, Clone, Settings)]
 #[settings(section = "cors")]

@@ -130,7 +130,8 @@ pub fn unauthorized(error: TokenError) -> Error {
 /// Whether a token is shown at all, good or not. `Authorization: Basic …` is not: a proxy before a test environment may ask for it,
 /// and browsers send it along.
 fn brings_token(headers: &HeaderMap) -> bool {
-    let is_bearer = |value: &HeaderValue| value.as_bytes().get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"bearer"));
+    let is_bearer =
+        |value: &HeaderValue| value.as_bytes().get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"bearer"));
     headers.get_all(header::AUTHORIZATION).iter().any(is_bearer)
 }
 

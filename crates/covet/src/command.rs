@@ -167,6 +167,7 @@ impl App {
         let mut loader = covet_core::settings::Loader::new(sources);
         loader.section::<covet_http::settings::HttpSettings>();
         loader.section::<covet_http::settings::CorsSettings>();
+        loader.section::<covet_http::settings::ResponseCacheSettings>();
         loader.section::<covet_http::settings::SecurityHeadersSettings>();
         loader.section::<covet_http::rate_limit::RateLimitSettings>();
         loader.section::<covet_http::settings::OperatorSettings>();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use covet_cache::Cache;
+use covet_cache::{Cache, Ttl};
 use covet_client::Client;
 use covet_core::clock::Clock;
 use covet_core::environment::Environment;
@@ -12,6 +12,8 @@ use covet_core::lifecycle::Lifecycle;
 use covet_core::settings::{Effective, Loaded, Section};
 use covet_data::Db;
 use covet_http::axum::extract::FromRef;
+use covet_http::response_cache::{ResponseCache, ResponseCacheParts};
+use covet_http::settings::HttpSettings;
 use covet_identity::caller::Authentication;
 use covet_identity::session::Sessions;
 use covet_telemetry::metrics;
@@ -126,6 +128,30 @@ impl Context {
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
         self.inner.sessions.as_ref().expect("this service was built without sessions (App::sessions)")
+    }
+
+    /// A cache for the responses of routes, in [`cache`](Self::cache): how long they are good if they do not say it
+    /// themselves. See [`ResponseCache`] for what else a route can say.
+    ///
+    /// ```
+    /// use covet::cache::Ttl;
+    /// use covet::prelude::*;
+    ///
+    /// fn routes(context: &Context) -> Router {
+    ///     let prices = context.response_cache(Ttl::Response).tag("prices");
+    ///     Router::new().route("/prices", get(async || "9.90").cached(prices))
+    /// }
+    /// ```
+    pub fn response_cache(&self, ttl: Ttl) -> ResponseCache {
+        let parts = ResponseCacheParts {
+            cache: self.cache().clone(),
+            clock: self.clock().clone(),
+            lifecycle: self.lifecycle().clone(),
+            settings: self.settings(),
+            cache_settings: self.settings(),
+            refresh_timeout: self.settings::<HttpSettings>().request_timeout,
+        };
+        ResponseCache::new(parts, ttl)
     }
 
     /// The time.

@@ -31,17 +31,16 @@ use crate::state::Api;
 /// `/api/auth`.
 pub fn routes() -> Router<Api> {
     let guessing = RateLimit::per_minute(10).and(RateLimit::per_hour(60));
-    Router::new()
-        .routes(routes![handlers::register, handlers::login, my_sessions::open])
-        .rate_limit(guessing)
-        .routes(routes![
+    Router::new().routes(routes![handlers::register, handlers::login, my_sessions::open]).rate_limit(guessing).routes(
+        routes![
             handlers::refresh,
             handlers::logout,
             my_sessions::list,
             my_sessions::end_others,
             my_sessions::end_current,
             my_sessions::end,
-        ])
+        ],
+    )
 }
 
 /// 401 with a `WWW-Authenticate` header, as RFC 9110 §15.5.2 asks of every one.

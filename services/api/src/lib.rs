@@ -8,7 +8,9 @@
 //! | notes | [`notes`] |
 //! | orders and money | [`orders`] |
 //! | the live feed | [`events`] |
+//! | a few numbers for everybody | [`stats`] |
 //! | pages, preconditions, field checks | [`web`] |
+//! | what is cached, and how it ends | `cached.rs` |
 //! | doing a repeated request once | [`idempotency`] |
 //! | what the business wants to know | [`metrics`] |
 //! | the tables | `migrations/` |
@@ -16,6 +18,7 @@
 //! A feature's folder has its type, its SQL (`store.rs`) and its handlers.
 
 pub mod auth;
+mod cached;
 pub mod events;
 pub mod idempotency;
 pub mod metrics;
@@ -23,6 +26,7 @@ pub mod notes;
 pub mod openapi;
 pub mod orders;
 pub mod state;
+pub mod stats;
 #[cfg(test)]
 mod test_db;
 pub mod users;
@@ -66,6 +70,7 @@ pub fn routes(context: &Context) -> Router {
         .merge(notes::routes())
         .merge(orders::routes())
         .merge(events::routes())
+        .merge(stats::routes(context))
         .with_state(Api::new(context))
 }
 

@@ -21,6 +21,7 @@ use crate::web::problems::ProblemSchema;
         (name = "notes", description = "Short texts with tags, each its owner's alone."),
         (name = "orders", description = "Items at a price, paid once."),
         (name = "events", description = "Your own changes as they happen."),
+        (name = "stats", description = "A few numbers, for everybody."),
     ),
     components(schemas(ProblemSchema)),
     modifiers(&Credentials),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use covet::Context;
 use covet::axum::extract::FromRef;
+use covet::cache::Cache;
 use covet::clock::Clock;
 use covet::data::{Db, Transaction};
 use covet::identity::caller::Authentication;
@@ -21,6 +22,8 @@ use crate::metrics::{Business, Feature};
 pub struct Api {
     /// Where everything is kept.
     pub db: Db,
+    /// What is kept for a while.
+    pub cache: Cache,
     /// The time.
     pub clock: Clock,
     /// Hashes and verifies passwords.
@@ -49,6 +52,7 @@ impl Api {
         let clock = context.clock().clone();
         Self {
             db: context.db().clone(),
+            cache: context.cache().clone(),
             passwords: Passwords::new(auth).expect("checked with the settings"),
             tokens: AccessTokens::new(auth, keys, clock.clone()),
             sessions: context.sessions().clone(),

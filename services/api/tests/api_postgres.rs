@@ -25,6 +25,8 @@ mod database {
 mod auth;
 #[path = "api/business.rs"]
 mod business;
+#[path = "api/cached.rs"]
+mod cached;
 #[path = "api/events.rs"]
 mod events;
 #[path = "api/migrations.rs"]

@@ -14,7 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::peer::{COVET, REFERENCE, Selection};
 use crate::report::{Outputs, table};
-use crate::route::ROUTES;
+use crate::route::{CACHED, ROUTES, Route};
 use crate::span_receiver::SpanReceiver;
 use crate::terminal;
 use crate::wanting::Wanting;
@@ -62,8 +62,9 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     let receiver = SpanReceiver::start()?;
     let contestants = options.peers.contestants(&receiver)?;
     let mut counts = Vec::new();
-    for route in &ROUTES {
-        for contestant in &contestants {
+    for route in ROUTES.iter().chain(&CACHED) {
+        let own = CACHED.iter().any(|cached| cached.pattern == route.pattern);
+        for contestant in contestants.iter().filter(|contestant| !own || contestant.label == COVET) {
             terminal::progress(&format!("{} {}", contestant.label, route.pattern));
             let life = Life { contestant, route, headers: &[] };
             let few = options.requests / 10;
@@ -87,7 +88,8 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
 }
 
 fn ratio(findings: &Findings, count: &Count) -> Option<f64> {
-    let reference = findings.counts.iter().find(|other| other.route == count.route && other.server == REFERENCE)?;
+    let reference =
+        findings.counts.iter().find(|other| other.route == Route::plain(count.route) && other.server == REFERENCE)?;
     Some(count.instructions_per_request / reference.instructions_per_request)
 }
 

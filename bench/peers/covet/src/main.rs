@@ -4,6 +4,7 @@
 //! harness sets them (`harness/src/peer.rs`). jemalloc is the `covet` crate's own.
 
 use contract::{GREETING, Greeting, User};
+use covet::cache::Ttl;
 use covet::prelude::*;
 
 #[tokio::main]
@@ -11,8 +12,14 @@ async fn main() -> covet::Result {
     App::new("covet-peer").routes(routes).run().await
 }
 
-fn routes(_: &Context) -> Router {
-    Router::new().route("/json", get(greeting)).route("/users/{id}", get(user))
+fn routes(context: &Context) -> Router {
+    let kept = context.response_cache(Ttl::Static);
+    Router::new()
+        .route("/json", get(greeting))
+        .route("/users/{id}", get(user))
+        // The same from the response cache, without a tag and with one.
+        .route("/cached", get(greeting).cached(kept.clone()))
+        .route("/tagged", get(greeting).cached(kept.tag("greetings")))
 }
 
 async fn greeting() -> Json<Greeting> {

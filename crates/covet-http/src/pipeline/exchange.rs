@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::Limited;
 
 use super::body::{Arrival, ArrivingBody, DepartingBody};
-use super::{Pipeline, compression};
+use super::{Pipeline, coded_tags, compression};
 use crate::error::ExceptionType;
 use crate::metrics::Finished;
 use crate::rate_limit::{InCharge, Values, Verdict};
@@ -83,6 +83,20 @@ impl Exchange {
         }
     }
 
+    /// Lets the conditions of a request speak of what the handler has made, not of what was compressed of it.
+    pub(super) fn take_off_coded_tags<B>(&mut self, request: &mut Request<B>) {
+        match &mut self.negotiation {
+            Some(negotiation) if negotiation.accept_encoding.is_some() => {
+                negotiation.knows_coded = coded_tags::take_off(request.headers_mut());
+            }
+            // What has been read compressed is changed without a word about compression.
+            _ if self.pipeline.compression && !matches!(self.method, Method::GET | Method::HEAD) => {
+                coded_tags::take_off(request.headers_mut());
+            }
+            _ => {}
+        }
+    }
+
     /// Puts limit and count around the request's body. A request without one costs nothing.
     pub(super) fn take_body<B>(&mut self, request: Request<B>, has_body: bool, limit: usize) -> Request<Body>
     where
@@ -108,10 +122,14 @@ impl Exchange {
         if status.is_server_error() {
             self.count_exception(&response);
         }
+        let compression = self.pipeline.compression;
         if let Some(negotiation) = self.negotiation.take() {
             response = negotiation.apply(&self.pipeline, response);
         }
         let limits = self.limit_fields();
+        if compression {
+            compression::tell_of_it(&mut response);
+        }
         let headers = response.headers_mut();
         self.pipeline.security_headers.add(headers, self.scope.id().as_bytes(), self.https, limits);
         match response.body().size_hint().exact() {
@@ -202,6 +220,8 @@ impl Exchange {
 struct Negotiation {
     accept_encoding: Option<HeaderValue>,
     origin: Option<HeaderValue>,
+    /// Whether the request has named the tag of something compressed.
+    knows_coded: bool,
 }
 
 impl Negotiation {
@@ -214,12 +234,16 @@ impl Negotiation {
         if accept_encoding.is_none() && origin.is_none() {
             return None;
         }
-        Some(Box::new(Self { accept_encoding: accept_encoding.cloned(), origin: origin.cloned() }))
+        let (accept_encoding, origin) = (accept_encoding.cloned(), origin.cloned());
+        Some(Box::new(Self { accept_encoding, origin, knows_coded: false }))
     }
 
     fn apply(self, pipeline: &Pipeline, mut response: Response) -> Response {
         if let Some(accept_encoding) = self.accept_encoding {
             response = compression::compress(accept_encoding, response);
+            if self.knows_coded && response.status() == StatusCode::NOT_MODIFIED {
+                coded_tags::put_on(response.headers_mut());
+            }
         }
         if let (Some(origin), Some(cors)) = (self.origin, &pipeline.cors) {
             cors.allow(&origin, response.headers_mut());

@@ -63,7 +63,7 @@ pub(super) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send
 }
 
 /// Logs the panic and answers. Call inside the request's scope.
-pub(super) fn answer(payload: &(dyn Any + Send)) -> Response {
+pub(crate) fn answer(payload: &(dyn Any + Send)) -> Response {
     let panic_message = text_of(payload);
     match SEEN.take() {
         Some(Seen { location, backtrace }) => {

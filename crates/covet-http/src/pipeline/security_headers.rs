@@ -17,6 +17,8 @@ use crate::settings;
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// Headers that a response may have before its map has to grow.
+const ROOM: usize = 24;
 /// What stands in a place until a response fills it.
 const UNFILLED: HeaderValue = HeaderValue::from_static("");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains; preload");
@@ -74,7 +76,8 @@ impl SecurityHeaders {
             settings::SecurityHeaders::Strict => &STRICT,
             settings::SecurityHeaders::Off => &[],
         };
-        let mut http = HeaderMap::new();
+        // With room for what handlers add: a map that grows is built anew.
+        let mut http = HeaderMap::with_capacity(ROOM);
         http.insert(X_REQUEST_ID, UNFILLED);
         http.insert(CONTENT_TYPE, UNFILLED);
         http.extend(limits.iter().map(|name| (name.clone(), UNFILLED)));

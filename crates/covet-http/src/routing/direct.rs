@@ -15,6 +15,7 @@ use axum::handler::Handler;
 use axum::response::Response;
 use http::Method;
 
+use super::around::{Around, Next, Surrounded};
 use super::parameters::{Matched, Names};
 use super::stamp::RouteStamp;
 use crate::rate_limit::RouteRules;
@@ -22,16 +23,22 @@ use crate::rate_limit::RouteRules;
 /// A handler at work.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 
+/// A handler, as a function of the request and its state.
+pub(crate) type Call<S> = dyn Fn(Request, S) -> Answering + Send + Sync;
+
 /// A handler, ready to be called with its state.
 pub(super) struct Direct<S> {
-    call: Arc<dyn Fn(Request, S) -> Answering + Send + Sync>,
+    call: Arc<Call<S>>,
+    /// What may answer in its place, if anything.
+    surrounded: Option<Surrounded>,
     /// Whether it may ask axum for the path's parameters, which only axum's router can give.
     may_ask_axum: bool,
 }
 
 impl<S> Clone for Direct<S> {
     fn clone(&self) -> Self {
-        Self { call: Arc::clone(&self.call), may_ask_axum: self.may_ask_axum }
+        let Self { call, surrounded, may_ask_axum } = self;
+        Self { call: Arc::clone(call), surrounded: surrounded.clone(), may_ask_axum: *may_ask_axum }
     }
 }
 
@@ -39,13 +46,21 @@ impl<S: Clone + Send + Sync + 'static> Direct<S> {
     pub(super) fn new<H: Handler<T, S>, T: 'static>(handler: H) -> Self {
         Self {
             call: Arc::new(move |request, state| boxed(handler.clone().call(request, state))),
+            surrounded: None,
             may_ask_axum: !extractors_are_known(type_name::<T>()),
         }
     }
 
+    /// Puts `around` around the handler and what is around it already.
+    pub(super) fn surround(&mut self, around: Arc<dyn Around>, stamp: &'static RouteStamp) {
+        let inner = self.surrounded.iter().flat_map(|surrounded| surrounded.around.iter().cloned());
+        let around = inner.chain([around]).collect();
+        self.surrounded = Some(Surrounded { stamp, around });
+    }
+
     pub(super) fn with_state<S2>(self, state: S) -> Direct<S2> {
-        let Self { call, may_ask_axum } = self;
-        Direct { call: Arc::new(move |request, _| call(request, state.clone())), may_ask_axum }
+        let Self { call, surrounded, may_ask_axum } = self;
+        Direct { call: Arc::new(move |request, _| call(request, state.clone())), surrounded, may_ask_axum }
     }
 }
 
@@ -131,10 +146,19 @@ impl<'a> Found<'a> {
     #[expect(clippy::result_large_err, reason = "the request is not an error; a box would cost every request")]
     pub(crate) fn call(self, request: Request) -> Result<(Answering, Option<Matched>), Request> {
         let mut handlers = self.path.handlers.iter();
-        match (handlers.find(|(method, _)| method == request.method()), self.matched) {
-            (Some((_, handler)), Some(matched)) => Ok(((handler.call)(request, ()), matched)),
-            _ => Err(request),
-        }
+        let (Some((_, handler)), Some(matched)) =
+            (handlers.find(|(method, _)| method == request.method()), self.matched)
+        else {
+            return Err(request);
+        };
+        let answering = match &handler.surrounded {
+            None => (handler.call)(request, ()),
+            Some(Surrounded { stamp, around }) => {
+                stamp.mark(request.method());
+                Next::direct(Arc::clone(around), Arc::clone(&handler.call)).call(request)
+            }
+        };
+        Ok((answering, matched))
     }
 
     /// What was declared for the method, as axum's router chooses it.

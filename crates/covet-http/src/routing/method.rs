@@ -1,6 +1,7 @@
 //! Handlers of one path, by method.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::handler::Handler;
@@ -9,9 +10,12 @@ use axum::routing::{self, MethodFilter, Route};
 use http::Method;
 use tower::{Layer, Service};
 
+use super::around::{Around, AroundLayer};
 use super::direct::Direct;
 use super::stamp::{RouteStamp, Stamped};
+use crate::conditional::TaggedBodies;
 use crate::rate_limit::RateLimit;
+use crate::response_cache::{CachedRoute, ResponseCache, is_safe};
 
 /// The handlers of one path. Made by [`get`], [`post`] and the like, and extended by the methods of the same names.
 ///
@@ -30,6 +34,10 @@ pub struct MethodRouter<S = ()> {
     pub(super) stamp: &'static RouteStamp,
     /// Whether a layer stands before the handlers, which may answer without them.
     pub(super) layered: bool,
+    /// Whether anything else may.
+    pub(super) surrounded: bool,
+    /// The cache of its responses, so that other methods of the path know what they make stale.
+    pub(super) cache: Option<Arc<CachedRoute>>,
     /// The same handlers without axum around them; none when a layer stands before them.
     pub(super) direct: Vec<(Method, Direct<S>)>,
     /// What they say about limits.
@@ -85,7 +93,16 @@ where
 {
     let stamp = RouteStamp::new();
     let inner = routing::any(Stamped { handler, stamp });
-    MethodRouter { inner, methods: Vec::new(), stamp, layered: false, direct: Vec::new(), limit: None }
+    MethodRouter {
+        inner,
+        methods: Vec::new(),
+        stamp,
+        layered: false,
+        surrounded: false,
+        cache: None,
+        direct: Vec::new(),
+        limit: None,
+    }
 }
 
 /// Serves one method, known only at run time, with `handler`.
@@ -109,6 +126,8 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
             methods: Vec::new(),
             stamp: RouteStamp::new(),
             layered: false,
+            surrounded: false,
+            cache: None,
             direct: Vec::new(),
             limit: None,
         }
@@ -151,6 +170,48 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
         self
     }
 
+    /// Keeps the responses of the handlers added so far, as `cache` says: see
+    /// [`response_cache`](crate::response_cache). Layers added later stand before it and see every request; layers
+    /// added before see only what the cache does not answer. So what decides who may see the response is added later.
+    ///
+    /// ```
+    /// # use covet_http::{Router, response_cache::ResponseCache, routing::get};
+    /// # async fn catalogue() -> &'static str { "" }
+    /// fn routes(cache: ResponseCache) -> Router {
+    ///     Router::new().route("/catalogue", get(catalogue).cached(cache.tag("catalogue")))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn cached(mut self, cache: ResponseCache) -> Self {
+        let own_head = self.methods.contains(&Method::HEAD);
+        let route = cache.for_route(own_head);
+        self.cache = Some(Arc::clone(&route));
+        self.surround(route)
+    }
+
+    /// Gives every answer to `GET` of the handlers added so far an `ETag` made of the body's bytes, unless it has one,
+    /// and answers 304 to a client that has the same already. The handler runs all the same; what is saved is the way
+    /// of the bytes. Bodies of unknown length or over 1 MiB are left as they are.
+    #[must_use]
+    pub fn etag(self) -> Self {
+        self.surround(Arc::new(TaggedBodies))
+    }
+
+    /// Whether any of the methods may change something.
+    pub(super) fn changes(&self) -> bool {
+        self.methods.is_empty() || !self.methods.iter().all(is_safe)
+    }
+
+    /// Puts `around` around the handlers added so far.
+    pub(super) fn surround(mut self, around: Arc<dyn Around>) -> Self {
+        for (_, direct) in &mut self.direct {
+            direct.surround(Arc::clone(&around), self.stamp);
+        }
+        self.inner = self.inner.layer(AroundLayer(around));
+        self.surrounded = true;
+        self
+    }
+
     pub(super) fn with_state<S2>(self, state: S) -> MethodRouter<S2> {
         let direct = self.direct.into_iter().map(|(method, direct)| (method, direct.with_state(state.clone())));
         MethodRouter {
@@ -160,6 +221,8 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
             stamp: self.stamp,
             layered: self.layered,
             limit: self.limit,
+            surrounded: self.surrounded,
+            cache: self.cache,
         }
     }
 }

@@ -5,6 +5,8 @@
 mod deserializer;
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
 
 use matchit::Params;
 use serde::de::DeserializeOwned;
@@ -67,6 +69,13 @@ impl Matched {
         Some(Self { names, places })
     }
 
+    /// The parameter `name` in `path`, as it was sent.
+    pub(crate) fn get<'a>(self, path: &'a str, name: &str) -> Option<&'a str> {
+        let place = self.names.0.iter().position(|known| **known == *name)?;
+        let (start, end) = self.places[place];
+        path.get(usize::from(start)..usize::from(end))
+    }
+
     /// Makes a value of the parameters in `path`.
     pub(crate) fn read<T: DeserializeOwned>(self, path: &str) -> Result<T, ParameterError> {
         let mut values = [""; MOST];
@@ -82,6 +91,15 @@ impl Matched {
 /// The parameters of the request at hand; `None` when it went the long way, or has none.
 pub(crate) fn current() -> Option<Matched> {
     CURRENT.get()
+}
+
+/// Takes the parameters at hand along into a task.
+pub(crate) fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let matched = current();
+    async move {
+        let mut work = pin!(work);
+        std::future::poll_fn(|context| with(matched, || work.as_mut().poll(context))).await
+    }
 }
 
 /// Runs `work` with these parameters at hand, and puts back what was there before.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::IntoResponse;
@@ -20,6 +21,7 @@ use super::stamp::StampLayer;
 use crate::Error;
 use crate::metrics::HttpMetrics;
 use crate::rate_limit::RateLimit;
+use crate::response_cache::{Invalidating, ResponseCache};
 
 /// Routes and their handlers.
 ///
@@ -67,6 +69,25 @@ pub struct RouteInfo {
 pub struct DuplicateRoute {
     method: String,
     path: String,
+}
+
+/// Why a table of routes cannot be finished.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRoute {
+    /// Two handlers for one path and method.
+    #[error(transparent)]
+    Duplicate(#[from] DuplicateRoute),
+    /// A tag of cached responses names a parameter that the path does not have.
+    #[error(
+        "{path}: the cache's tag names the parameter {{{parameter}}}, which the path does not have; without its tag a \
+         response could not be invalidated"
+    )]
+    UnknownParameter {
+        /// The route.
+        path: String,
+        /// The parameter.
+        parameter: String,
+    },
 }
 
 /// A finished table: what the pipeline hands requests to.
@@ -149,6 +170,24 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
         self
     }
 
+    /// Keeps the responses of every route added so far, as `cache` says:
+    /// [`MethodRouter::cached`](crate::routing::MethodRouter::cached).
+    pub fn cached(mut self, cache: &ResponseCache) -> Self {
+        for entry in &mut self.entries {
+            entry.router = entry.router.clone().cached(cache.clone());
+        }
+        self
+    }
+
+    /// Gives every answer to `GET` of the routes added so far an `ETag`:
+    /// [`MethodRouter::etag`](crate::routing::MethodRouter::etag).
+    pub fn etag(mut self) -> Self {
+        for entry in &mut self.entries {
+            entry.router = entry.router.clone().etag();
+        }
+        self
+    }
+
     /// Gives the handlers their state.
     pub fn with_state<S2>(self, state: S) -> Router<S2> {
         let entries = self.entries.into_iter().map(|entry| Entry {
@@ -197,8 +236,8 @@ impl Router<()> {
     /// answered with a problem.
     ///
     /// # Errors
-    /// When a path and method has two handlers.
-    pub fn finish(self, metrics: &HttpMetrics) -> Result<Routes, DuplicateRoute> {
+    /// When a path and method has two handlers, or the tag of a cache names a parameter that its path does not have.
+    pub fn finish(self, metrics: &HttpMetrics) -> Result<Routes, InvalidRoute> {
         let mut by_path: BTreeMap<String, Vec<MethodRouter>> = BTreeMap::new();
         for entry in self.entries {
             by_path.entry(entry.path).or_default().push(entry.router);
@@ -211,14 +250,22 @@ impl Router<()> {
             let mut any = false;
             let mut direct = Vec::new();
             let slots = metrics.route(&path);
+            let caches: Vec<_> = parts.iter().filter_map(|part| part.cache.clone()).collect();
+            let changes = parts.iter().any(MethodRouter::changes);
+            for cache in &caches {
+                cache.join_path(&path, changes)?;
+            }
             let mut declared = Vec::new();
-            for part in parts {
+            for mut part in parts {
+                if let (Some(cache), None) = (caches.first(), &part.cache) {
+                    part = part.surround(Arc::new(Invalidating(Arc::clone(cache))));
+                }
                 let twice = part.methods.iter().find(|method| methods.contains(method));
                 if let Some(method) = twice {
-                    return Err(DuplicateRoute { method: method.to_string(), path });
+                    return Err(DuplicateRoute { method: method.to_string(), path }.into());
                 }
                 if part.methods.is_empty() && any {
-                    return Err(DuplicateRoute { method: "any method".to_owned(), path });
+                    return Err(DuplicateRoute { method: "any method".to_owned(), path }.into());
                 }
                 any |= part.methods.is_empty();
                 let rules = part.limit.as_ref().map(|limit| limit.resolve(&part.methods, &path));
@@ -226,7 +273,8 @@ impl Router<()> {
                 methods.extend(part.methods);
                 direct.extend(part.direct);
                 part.stamp.assign(slots.clone());
-                let handlers = if part.layered { part.inner.layer(StampLayer(part.stamp)) } else { part.inner };
+                let handlers =
+                    if part.layered || part.surrounded { part.inner.layer(StampLayer(part.stamp)) } else { part.inner };
                 merged = merged.merge(handlers);
             }
             slots.declare(&methods);

@@ -49,10 +49,8 @@ fn description_routes(name: &str, document: &OpenApi) -> Router {
         let page = page.clone();
         async move { Html(page) }
     };
-    Router::new()
-        .route("/api/openapi.json", get(as_json))
-        .route("/docs", get(as_page))
-        .route("/docs/{file}", get(asset))
+    let routes = Router::new().route("/api/openapi.json", get(as_json)).route("/docs", get(as_page));
+    routes.route("/docs/{file}", get(asset)).etag()
 }
 
 /// A file of Swagger UI.

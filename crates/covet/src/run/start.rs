@@ -59,9 +59,9 @@ pub(crate) enum StartError {
     /// A port cannot be had.
     #[error(transparent)]
     Bind(#[from] covet_http::listener::BindError),
-    /// Two handlers for one route.
+    /// Two handlers for one route, or a cache's tag that its path does not fit.
     #[error(transparent)]
-    Routes(#[from] covet_http::routing::DuplicateRoute),
+    Routes(#[from] covet_http::routing::InvalidRoute),
     /// The CORS settings.
     #[error(transparent)]
     Cors(#[from] covet_http::pipeline::InvalidCors),

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::token_sessions::{EndReason, Refreshed, TokenSessions};
 use super::unauthorized;
+use crate::cached;
 use crate::metrics::Feature;
 use crate::state::Api;
 use crate::users::{Email, NewUser, UserView, Users, address_taken, checked_name};
@@ -102,6 +103,7 @@ pub(super) async fn register(State(api): State<Api>, Json(body): Json<Registrati
     let user = Users(&api.db).insert(id, &new, api.now()).await.map_err(address_taken)?;
     api.business.business_user_registrations_total().increment(1);
     audit(vocabulary::USER_CREATED).target("user", id).log("user registered");
+    api.end(cached::USERS).await;
     let location = [(header::LOCATION, format!("/api/users/{id}"))];
     Ok((StatusCode::CREATED, location, Etag(user.version), Json(user.seen_by(id))).into_response())
 }

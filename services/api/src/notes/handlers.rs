@@ -1,5 +1,7 @@
 //! `/api/notes`.
 
+use std::sync::Arc;
+
 use covet::axum::extract::State;
 use covet::axum::response::{IntoResponse, Response};
 use covet::data::Transaction;
@@ -13,6 +15,7 @@ use uuid::Uuid;
 use super::note::{NewNote, Note, NoteChange, NoteContent, NoteFilter, NoteQuery};
 use super::store::{self, Notes};
 use crate::auth::or_user_is_gone;
+use crate::cached::{NOTE_LISTS, notes_of};
 use crate::metrics::Feature;
 use crate::state::Api;
 use crate::web::page::{Page, PageQuery};
@@ -34,13 +37,26 @@ pub(super) async fn list(
     caller: Caller,
     Query(page): Query<PageQuery>,
     Query(filter): Query<NoteQuery>,
-) -> Result<Json<Page<Note>>> {
+) -> Result<Json<Arc<Page<Note>>>> {
     let filter = filter.check()?;
-    let notes = Notes(&api.db).list(caller.user_id, &filter, &page).await?;
+    let load = async || -> Result<Page<Note>> {
+        let notes = Notes(&api.db).list(caller.user_id, &filter, &page).await?;
+        Ok(page.page(notes, |note| note.id))
+    };
+    let found = match filter.text {
+        // Nobody looks for the same text all the time.
+        Some(_) => Arc::new(load().await?),
+        None => {
+            let NoteFilter { tag, archived, .. } = &filter;
+            let (limit, before) = (page.limit, page.before());
+            let key = NOTE_LISTS.key(format_args!("{}:{limit}:{before}:{archived:?}:{tag:?}", caller.user_id));
+            api.cache.get_or_load(&key.tag(notes_of(caller.user_id)), load).await?
+        }
+    };
     if filter != NoteFilter::default() {
         api.business.business_feature_usage_total(Feature::SearchNotes).increment(1);
     }
-    Ok(Json(page.page(notes, |note| note.id)))
+    Ok(Json(found))
 }
 
 /// Writes a note.
@@ -62,7 +78,7 @@ pub(super) async fn create(State(api): State<Api>, caller: Caller, Json(body): J
     let note = store::insert(&transaction, id, caller.user_id, content, api.now()).await.map_err(or_user_is_gone)?;
     api.feed.publish_after(&transaction, caller.user_id, "note.created", note.clone());
     api.used(&transaction, Feature::WriteNote);
-    transaction.commit().await?;
+    commit(&api, transaction, caller).await?;
     let location = [(header::LOCATION, format!("/api/notes/{id}"))];
     Ok((StatusCode::CREATED, location, note.etag(), Json(note)).into_response())
 }
@@ -123,7 +139,7 @@ pub(super) async fn update(
     };
     api.feed.publish_after(&transaction, caller.user_id, "note.updated", note.clone());
     api.used(&transaction, Feature::ChangeNote);
-    transaction.commit().await?;
+    commit(&api, transaction, caller).await?;
     Ok((note.etag(), Json(note)))
 }
 
@@ -154,8 +170,20 @@ pub(super) async fn delete(
     }
     api.feed.publish_after(&transaction, caller.user_id, "note.deleted", json!({ "id": id }));
     api.used(&transaction, Feature::ChangeNote);
-    transaction.commit().await?;
+    commit(&api, transaction, caller).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Commits a change of the caller's notes, and ends the lists that are cached of them.
+async fn commit(api: &Api, transaction: Transaction, caller: Caller) -> Result<()> {
+    let ending = api.end_after(&transaction, notes_of(caller.user_id));
+    let committed = transaction.commit().await;
+    match committed {
+        Ok(()) => ending.done().await,
+        // It may have happened all the same.
+        Err(_) => api.end(notes_of(caller.user_id)).await,
+    }
+    Ok(committed?)
 }
 
 /// Why a change found no row: somebody was quicker, or the note is gone.

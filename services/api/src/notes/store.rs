@@ -34,13 +34,14 @@ impl Notes<'_> {
         Ok(fold(self.0.read().all::<Row>(FIND, params![id, owner]).await?).pop())
     }
 
-    /// A page of the owner's notes, newest first.
+    /// A page of the owner's notes, newest first. From the primary: what is cached of it must not be older than the write
+    /// that ended what was cached before.
     ///
     /// # Errors
     /// Of the database.
     pub async fn list(self, owner: Uuid, filter: &NoteFilter, page: &PageQuery) -> Result<Vec<Note>, Error> {
         let (sql, values) = list_statement(owner, filter, page);
-        Ok(fold(self.0.read().all::<Row>(&sql, values).await?))
+        Ok(fold(self.0.write().all::<Row>(&sql, values).await?))
     }
 }
 

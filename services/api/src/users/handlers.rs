@@ -18,6 +18,7 @@ use super::email::Email;
 use super::store::Users;
 use super::user::{UserView, checked_name};
 use crate::auth::{EndReason, TokenSessions};
+use crate::cached;
 use crate::state::Api;
 use crate::web::fields::{self, Fields};
 use crate::web::page::{Page, PageQuery};
@@ -243,6 +244,8 @@ pub(super) async fn delete(
     api.sessions.end_all(id, None).await?;
     if users.delete(id, user.version).await? {
         audit(vocabulary::USER_DELETED).target("user", id).log("user deleted");
+        api.end(cached::USERS).await;
+        api.end(cached::notes_of(id)).await;
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(changed_meanwhile(&users, id).await?)

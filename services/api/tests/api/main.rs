@@ -5,6 +5,7 @@
 
 mod auth;
 mod business;
+mod cached;
 #[path = "database/sqlite.rs"]
 mod database;
 mod events;
