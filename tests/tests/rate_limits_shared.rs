@@ -1,6 +1,6 @@
 //! Rate limits of several instances with one Redis, and without it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use covet_system_tests::raw_http::Connection;
@@ -8,6 +8,7 @@ use covet_system_tests::scrape::{scrape, scrape_until};
 use covet_system_tests::{SOON, drill};
 use covet_testkit::{FaultProxy, Redis, RedisCluster, Service, ServiceBuilder, wait_until};
 use futures_util::future::try_join_all;
+use tokio::time::Instant;
 
 const SWITCH: &str = "COVET_RATE_LIMIT__ENABLED";
 

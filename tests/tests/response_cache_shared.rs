@@ -27,6 +27,9 @@ async fn instance(redis: &Redis, asked: &Arc<AtomicUsize>) -> Result<TestApp> {
     Ok(app)
 }
 
+/// As behind a load balancer: all instances are asked for the same host.
+const HOST: &str = "shared.example";
+
 fn status(reply: &covet::testing::TestReply) -> &str {
     reply.header("cache-status")
 }
@@ -36,19 +39,19 @@ async fn what_one_instance_has_made_another_gives_out_until_either_ends_it() -> 
     let redis = Redis::start().await?;
     let asked = Arc::default();
     let (one, other) = (instance(&redis, &asked).await?, instance(&redis, &asked).await?);
-    let first = one.get("/n").header("accept-language", "de").send().await;
+    let first = one.get("/n").header("host", HOST).header("accept-language", "de").send().await;
     assert_eq!((first.text().as_str(), status(&first)), ("1 \"de\"", "covet; fwd=uri-miss; stored"));
-    let second = other.get("/n").header("accept-language", "de").send().await;
+    let second = other.get("/n").header("host", HOST).header("accept-language", "de").send().await;
     assert_eq!((second.text(), second.header("etag")), (first.text(), first.header("etag")));
     assert!(status(&second).starts_with("covet; hit"), "{second:?}");
     assert_eq!((second.header("x-kept"), second.header("vary")), ("yes", "accept-language"));
-    let english = other.get("/n").header("accept-language", "en").send().await;
+    let english = other.get("/n").header("host", HOST).header("accept-language", "en").send().await;
     assert_eq!((english.text().as_str(), status(&english)), ("2 \"en\"", "covet; fwd=vary-miss; stored"));
 
     other.context().cache().invalidate(["all"]).await?;
-    assert_eq!(one.get("/n").header("accept-language", "de").send().await.text(), "3 \"de\"");
-    one.post("/n").send().await;
-    assert_eq!(other.get("/n").header("accept-language", "de").send().await.text(), "4 \"de\"");
+    assert_eq!(one.get("/n").header("host", HOST).header("accept-language", "de").send().await.text(), "3 \"de\"");
+    one.post("/n").header("host", HOST).send().await;
+    assert_eq!(other.get("/n").header("host", HOST).header("accept-language", "de").send().await.text(), "4 \"de\"");
     let longest = "local most = 0 for _, key in ipairs(redis.call('keys', '*responses:*')) do most = math.max(most, \
                    redis.call('pttl', key)) end return most";
     let ttl: i64 = redis.cli(&["--raw", "eval", longest, "0"]).await?.trim().parse()?;

@@ -10,6 +10,15 @@ use crate::{Cache, CacheKey, CacheOperation, Cacheable, Result};
 #[derive(Debug, Clone)]
 pub struct Begun(Generations);
 
+impl Begun {
+    /// A number for how the tags were: another one after an invalidation.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        // Generations are random already.
+        self.0.iter().fold(0, |sum: u64, generation| sum.rotate_left(7) ^ generation)
+    }
+}
+
 impl Cache {
     /// Notes how the tags of `key` are, before its source is read. What is then stored by [`set_begun`](Self::set_begun) is
     /// absent from the start if one of them was invalidated meanwhile. [`get_or_load`](Self::get_or_load) does this itself.
@@ -71,6 +80,7 @@ mod tests {
 
         let begun = cache.begin(&key).await.unwrap();
         cache.invalidate(["source"]).await.unwrap();
+        assert_ne!(cache.begin(&key).await.unwrap().fingerprint(), begun.fingerprint());
         cache.set_begun(&key, &begun, Arc::new("old".to_owned())).await.unwrap();
         assert_eq!(cache.get(&key).await.unwrap(), None);
     }

@@ -157,7 +157,8 @@ impl Redis {
         self.measured(operation, called).await.and_then(understood)
     }
 
-    /// Runs several in one round trip, without atomicity; on a cluster in one round trip for each node, side by side.
+    /// Runs several in one round trip, without atomicity; on a cluster in one round trip for each node, side by side. Those
+    /// of one node, and so of one key, run in their order.
     ///
     /// # Errors
     /// As [`call`](Self::call); the first error of one of them.
@@ -317,60 +318,48 @@ impl fmt::Debug for Redis {
 impl Inner {
     /// Runs a command, again if that is right and there is time.
     async fn attempt(&self, command: &Cmd, mut access: Access, deadline: Instant) -> Result<Value, Failure> {
-        let mut redirected: Option<(Host, bool)> = None;
-        let mut pause = FIRST_PAUSE;
-        for number in 1.. {
-            let (node, asking) =
-                match redirected.take().and_then(|(host, asking)| Some((self.servers.at(&host)?, asking))) {
-                    Some(redirected) => redirected,
-                    None => (self.in_time(deadline, self.servers.route(command, access)).await?, false),
-                };
-            let failure = match self.run_on(&node, command, asking, deadline).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
-            let again = match &failure {
-                // It has not run, or it does no harm.
-                Failure::Lost => is_idempotent(command),
-                Failure::NotConnected(_) => access == Access::Replica,
-                Failure::Passing(_) | Failure::Moved(_) | Failure::Ask(_) => true,
-                Failure::TimedOut(_) | Failure::NoScript | Failure::Refused(_) | Failure::Unexpected(_) => false,
-            };
-            if !again || number == ATTEMPTS {
+        let (mut number, mut pause, mut redirection) = (1, FIRST_PAUSE, None);
+        loop {
+            let outcome = self.attempt_once(command, access, redirection.take(), deadline).await;
+            let Err(failure) = outcome else { return outcome };
+            if number == ATTEMPTS || !may_go_again(&failure, command, access) {
                 return Err(failure);
             }
-            let wait = match &failure {
-                Failure::Moved(host) => {
-                    redirected = Some((host.clone(), false));
-                    self.servers.doubt();
-                    false
-                }
-                Failure::Ask(host) => {
-                    redirected = Some((host.clone(), true));
-                    false
-                }
-                // From the master now.
-                _ if access == Access::Replica => {
-                    access = Access::Master;
-                    false
-                }
+            match &failure {
+                Failure::Moved(host) => redirection = Some(Redirection { host: host.clone(), asking: false }),
+                Failure::Ask(host) => redirection = Some(Redirection { host: host.clone(), asking: true }),
+                _ if access == Access::Replica => access = Access::Master,
                 Failure::Passing(_) => {
-                    self.servers.doubt();
-                    true
+                    let over = Instant::now() + pause.mul_f64(0.5 + fastrand::f64());
+                    if over >= deadline {
+                        return Err(failure);
+                    }
+                    tokio::time::sleep_until(over).await;
+                    pause *= 2;
                 }
-                _ => false,
-            };
-            if wait {
-                let over = Instant::now() + pause.mul_f64(0.5 + fastrand::f64());
-                if over >= deadline {
-                    return Err(failure);
-                }
-                tokio::time::sleep_until(over).await;
-                pause *= 2;
+                _ => {}
+            }
+            if matches!(failure, Failure::Moved(_) | Failure::Passing(_)) {
+                self.servers.doubt();
             }
             instruments::retried(failure.kind());
+            number += 1;
         }
-        Err(Failure::TimedOut(self.timeout))
+    }
+
+    async fn attempt_once(
+        &self,
+        command: &Cmd,
+        access: Access,
+        redirection: Option<Redirection>,
+        deadline: Instant,
+    ) -> Result<Value, Failure> {
+        let asking = redirection.as_ref().is_some_and(|redirection| redirection.asking);
+        let node = match redirection.and_then(|redirection| self.servers.at(&redirection.host)) {
+            Some(node) => node,
+            None => self.in_time(deadline, self.servers.route(command, access)).await?,
+        };
+        self.run_on(&node, command, asking, deadline).await
     }
 
     async fn run_on(&self, node: &Kept, command: &Cmd, asking: bool, deadline: Instant) -> Result<Value, Failure> {
@@ -389,7 +378,7 @@ impl Inner {
         answer
     }
 
-    /// Runs all commands, those of one node in one round trip, and by itself again what may be attempted again.
+    /// Runs all commands: those of one node in one round trip and in their order, nodes side by side.
     async fn attempt_all(&self, commands: &[Cmd], deadline: Instant) -> Result<Vec<Value>, Failure> {
         if let [command] = commands {
             return Ok(vec![self.attempt(command, Access::Master, deadline).await?]);
@@ -402,49 +391,44 @@ impl Inner {
                 None => nodes.push((node, vec![index])),
             }
         }
-        let ran =
-            join_all(nodes.iter().map(|(node, indexes)| self.run_all_on(node, commands, indexes, deadline))).await;
-        let mut answers: Vec<Option<Result<Value, Failure>>> = commands.iter().map(|_| None).collect();
-        for ((_, indexes), ran) in nodes.iter().zip(ran) {
-            match ran {
-                Ok(values) => {
-                    for (index, value) in indexes.iter().zip(values) {
-                        answers[*index] = Some(Failure::in_answer(value));
-                    }
-                }
-                Err(failure) => indexes.iter().for_each(|index| answers[*index] = Some(Err(failure.clone()))),
+        let ran = nodes.iter().map(async |(node, indexes)| {
+            let commands: Vec<&Cmd> = indexes.iter().map(|index| &commands[*index]).collect();
+            (indexes, self.attempt_on(node, &commands, deadline).await)
+        });
+        let mut answers: Vec<Value> = commands.iter().map(|_| Value::Nil).collect();
+        for (indexes, ran) in join_all(ran).await {
+            for (index, answer) in indexes.iter().zip(ran?) {
+                answers[*index] = answer;
             }
         }
-        let finished = answers.into_iter().zip(commands).map(async |(answer, command)| match answer {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(failure)) => {
-                let again = match &failure {
-                    Failure::Lost => is_idempotent(command),
-                    Failure::Passing(_) | Failure::Moved(_) | Failure::Ask(_) => true,
-                    _ => false,
-                };
-                if !again {
-                    return Err(failure);
-                }
-                instruments::retried(failure.kind());
-                self.attempt(command, Access::Master, deadline).await
-            }
-            None => Err(Failure::Unexpected("fewer answers than commands".to_owned())),
-        });
-        join_all(finished).await.into_iter().collect()
+        Ok(answers)
     }
 
-    async fn run_all_on(
-        &self,
-        node: &Kept,
-        commands: &[Cmd],
-        indexes: &[usize],
-        deadline: Instant,
-    ) -> Result<Vec<Value>, Failure> {
+    /// Runs commands of one node, and those again, one after another, for which that is right.
+    async fn attempt_on(&self, node: &Kept, commands: &[&Cmd], deadline: Instant) -> Result<Vec<Value>, Failure> {
+        let mut answers: Vec<Result<Value, Failure>> = match self.run_all_on(node, commands, deadline).await {
+            Ok(answers) => answers.into_iter().map(Failure::in_answer).collect(),
+            Err(failure) => vec![Err(failure); commands.len()],
+        };
+        answers.resize_with(commands.len(), || Err(Failure::Unexpected("fewer answers than commands".to_owned())));
+        let mut finished = Vec::with_capacity(commands.len());
+        for (answer, command) in answers.into_iter().zip(commands) {
+            finished.push(match answer {
+                Err(failure) if may_go_again(&failure, command, Access::Master) => {
+                    instruments::retried(failure.kind());
+                    self.attempt(command, Access::Master, deadline).await?
+                }
+                answer => answer?,
+            });
+        }
+        Ok(finished)
+    }
+
+    async fn run_all_on(&self, node: &Kept, commands: &[&Cmd], deadline: Instant) -> Result<Vec<Value>, Failure> {
         let live = self.in_time(deadline, node.live()).await?;
-        let mut pipeline = Pipeline::with_capacity(indexes.len());
-        for index in indexes {
-            pipeline.add_command(commands[*index].clone());
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command((*command).clone());
         }
         let answers = self.in_time(deadline, live.run_all(&pipeline, 0)).await;
         let first_failure = match &answers {
@@ -464,6 +448,24 @@ impl Inner {
         future: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         in_time(deadline, self.timeout, future).await
+    }
+}
+
+/// Where a cluster says that a command should go.
+struct Redirection {
+    host: Host,
+    /// Once, while the slot is being moved.
+    asking: bool,
+}
+
+/// Whether a command may be attempted again: it has not run, or running twice does no harm.
+fn may_go_again(failure: &Failure, command: &Cmd, access: Access) -> bool {
+    match failure {
+        Failure::Passing(_) | Failure::Moved(_) | Failure::Ask(_) => true,
+        Failure::Lost => access == Access::Replica || is_idempotent(command),
+        // From the master.
+        Failure::NotConnected(_) => access == Access::Replica,
+        Failure::TimedOut(_) | Failure::NoScript | Failure::Refused(_) | Failure::Unexpected(_) => false,
     }
 }
 

@@ -97,7 +97,7 @@ impl Assets {
         Self::of(Source::Folder(path))
     }
 
-    /// Files inside the binary: `static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/static");`
+    /// Files inside the binary: [`embedded_files!("$CARGO_MANIFEST_DIR/static")`](crate::embedded_files).
     ///
     /// # Errors
     /// None now; the type is that of [`folder`](Self::folder).

@@ -44,8 +44,24 @@ pub use routing::Router;
 #[doc(hidden)]
 pub mod __private {
     pub use covet_macros::routes;
+    pub use include_dir;
 
     pub use crate::routing::documented;
+}
+
+/// The files of a folder, inside the binary: for [`Assets::embedded`](assets::Assets::embedded).
+///
+/// ```ignore
+/// let assets = Assets::embedded(embedded_files!("$CARGO_MANIFEST_DIR/static"))?;
+/// ```
+#[macro_export]
+macro_rules! embedded_files {
+    ($folder:tt) => {{
+        // The expansion of `include_dir!` says `include_dir::…`.
+        use $crate::__private::include_dir;
+        static FOLDER: include_dir::Dir<'static> = include_dir::include_dir!($folder);
+        &FOLDER
+    }};
 }
 
 /// Handlers that carry their own path, method and description from `#[utoipa::path]`.

@@ -5,7 +5,8 @@
 //! | what the operator may set | [`RateLimitSettings`] |
 //! | a route's own limit, cost or exemption | [`RateLimit`] |
 //! | to count a caller that you have authenticated | [`admit`] |
-//! | callers that no limit is for | [`RateLimitSettings::trusted`], [`Asking`] |
+//! | callers that no limit is for | [`RateLimitSettings::trusted`], [`Asking`], `trusted.rs` |
+//! | which limits a request has to pass | `charge.rs` |
 //! | the arithmetic, and the rule of the burst | `quota.rs` |
 //! | the table of this process's clients | `cells.rs` |
 //! | what all instances share, in Redis | `shared.rs` |
@@ -19,6 +20,7 @@
 
 mod caller;
 mod cells;
+mod charge;
 mod client;
 mod declared;
 mod headers;
@@ -27,13 +29,13 @@ mod quota;
 mod refusals;
 mod settings;
 mod shared;
+mod trusted;
 mod verdict;
 
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,8 +44,7 @@ use axum::response::{IntoResponse, Response};
 use covet_cache::Redis;
 use covet_core::clock::Clock;
 use covet_telemetry::metrics::Registry;
-use http::{HeaderMap, Method, Uri};
-use ipnet::IpNet;
+use http::Method;
 
 pub use caller::admit;
 pub(crate) use caller::{InCharge, enter};
@@ -52,39 +53,26 @@ pub use declared::RateLimit;
 pub(crate) use declared::RouteRules;
 pub(crate) use headers::{MOST_FIELDS, Values};
 pub use settings::{LimitHeaders, RateLimitSettings};
+pub use trusted::{Asking, Trusts};
 pub(crate) use verdict::Verdict;
 
 use crate::Error;
 use crate::metrics::HttpMetrics;
 use crate::routing::RouteStamp;
 use cells::Cells;
+use charge::{Charge, OfAll};
 pub(crate) use client::Network;
 use client::Numbers;
 use declared::Rule;
 use quota::{Quota, State};
 use refusals::Refusals;
 use shared::Shared;
+use trusted::Trusted;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// What the clock of the table shows when a process begins, in microseconds: a month, so that what began before the process
 /// did has a time as well.
 const BEGINNING: u64 = 30 * 86_400 * 1_000_000;
-
-/// A request that is about to be counted, as far as it is known: before its route and its body.
-#[derive(Debug, Clone, Copy)]
-pub struct Asking<'a> {
-    /// The client's address, as far as it can be trusted.
-    pub client: IpAddr,
-    /// The method.
-    pub method: &'a Method,
-    /// The address that was asked for.
-    pub uri: &'a Uri,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-}
-
-/// Says which requests no limit is for.
-pub type Trusts = Arc<dyn Fn(&Asking<'_>) -> bool + Send + Sync>;
 
 /// What limits are made of.
 pub struct RateLimitParts<'a> {
@@ -108,24 +96,12 @@ pub struct RateLimits {
     base: Instant,
     cells: Cells,
     numbers: Numbers,
-    by_address: Rule,
-    by_user: Option<Rule>,
-    by_api_key: Option<Rule>,
+    of_all: OfAll,
     ipv6_prefix: u8,
-    trusted: Vec<IpNet>,
-    trusts: Vec<Trusts>,
+    trusted: Trusted,
     headers: LimitHeaders,
     refusals: Refusals,
     shared: Option<Shared>,
-}
-
-/// One limit that a request has to pass.
-#[derive(Debug, Clone, Copy)]
-struct Charge<'a> {
-    rule: &'a Rule,
-    /// The client's cell.
-    cell: u64,
-    cost: u32,
 }
 
 /// The client of a connection's last request: nearly always that of the next one too.
@@ -159,12 +135,13 @@ impl RateLimits {
             clock: parts.clock,
             cells: Cells::new(settings.clients),
             numbers: Numbers::default(),
-            by_address: Rule::new("all", quota(settings.per_minute, settings.burst), By::Address),
-            by_user: of_callers(settings.user_per_minute, By::User),
-            by_api_key: of_callers(settings.api_key_per_minute, By::ApiKey),
+            of_all: OfAll {
+                address: Rule::new("all", quota(settings.per_minute, settings.burst), By::Address),
+                user: of_callers(settings.user_per_minute, By::User),
+                api_key: of_callers(settings.api_key_per_minute, By::ApiKey),
+            },
             ipv6_prefix: settings.ipv6_prefix,
-            trusted: settings.trusted.clone(),
-            trusts: parts.trusts,
+            trusted: Trusted { networks: settings.trusted.clone(), predicates: parts.trusts },
             headers: settings.headers,
             refusals: Refusals::new(parts.registry, parts.metrics.routes()),
             shared: parts.redis.filter(|_| settings.shared).map(Shared::new),
@@ -181,8 +158,7 @@ impl RateLimits {
     /// Whether no limit is for this request.
     #[inline]
     pub(crate) fn trusts(&self, asking: &Asking<'_>) -> bool {
-        self.trusted.iter().any(|network| network.contains(&asking.client))
-            || self.trusts.iter().any(|trusts| trust(trusts, asking))
+        self.trusted.has(asking)
     }
 
     /// Counts a request by its address.
@@ -204,54 +180,54 @@ impl RateLimits {
             }
         };
         let now = self.micros(at);
-        let Some(shared) = &self.shared else {
-            return self.checked(self.take(self.charges_of_address(route, number), now), network);
-        };
-        if !shared.is_available() {
-            shared.count_local();
-            return self.checked(self.take(self.charges_of_address(route, number), now), network);
+        let charges = self.of_all.charges(By::Address, route, number);
+        if !self.is_shared(charges.clone()) {
+            return match self.take(charges, now) {
+                Some(verdict) if verdict.is_refusal() => Checked::Refused(verdict, network),
+                verdict => Checked::LetIn(verdict),
+            };
         }
-        if self.charges_of_address(route, number).next().is_none() {
-            return Checked::LetIn(None);
-        }
-        if let Some(refusal) = self.known_refusal(self.charges_of_address(route, number), now) {
+        if let Some(refusal) = self.known_refusal(charges, now) {
             return Checked::Refused(refusal, network);
         }
         let limits = Arc::clone(self);
         Checked::Ask(Box::pin(async move {
-            let charges = limits.charges_of_address(route, number);
+            let charges = limits.of_all.charges(By::Address, route, number);
             (limits.take_shared(&network.to_string(), charges, now).await, network)
         }))
     }
 
-    fn checked(&self, verdict: Option<Verdict>, network: Network) -> Checked {
-        match verdict {
-            Some(verdict) if verdict.is_refusal() => Checked::Refused(verdict, network),
-            verdict => Checked::LetIn(verdict),
+    /// Counts a request by its caller.
+    async fn check_caller(&self, who: Who<'_>, route: Option<&'static RouteRules>) -> Option<Verdict> {
+        let charges = self.of_all.charges(who.kind(), route, self.numbers.of_caller(who));
+        let now = self.micros(self.clock.monotonic());
+        if !self.is_shared(charges.clone()) {
+            return self.take(charges, now);
+        }
+        match self.known_refusal(charges.clone(), now) {
+            Some(refusal) => Some(refusal),
+            None => self.take_shared(&who.shared_name(), charges, now).await,
         }
     }
 
-    /// Counts a request by its caller.
-    async fn check_caller(&self, who: Who<'_>, route: Option<&'static RouteRules>) -> Option<Verdict> {
-        let number = self.numbers.of_caller(who);
-        let charges = self.charges_of_caller(who.kind(), route, number);
-        let now = self.micros(self.clock.monotonic());
-        let Some(shared) = &self.shared else { return self.take(charges, now) };
+    /// Whether a request that has to pass these limits is counted by all instances together, and not here.
+    #[inline]
+    fn is_shared<'a>(&self, mut charges: impl Iterator<Item = Charge<'a>>) -> bool {
+        let Some(shared) = &self.shared else { return false };
+        if charges.next().is_none() {
+            return false;
+        }
         if !shared.is_available() {
             shared.count_local();
-            return self.take(charges, now);
+            return false;
         }
-        charges.clone().next()?;
-        if let Some(refusal) = self.known_refusal(charges.clone(), now) {
-            return Some(refusal);
-        }
-        self.take_shared(&who.shared_name(), charges, now).await
+        true
     }
 
     /// Whether a request may still be refused when its caller becomes known.
     #[inline]
     pub(crate) fn asks_for_callers(&self, route: Option<&'static RouteRules>) -> bool {
-        self.by_user.is_some() || self.by_api_key.is_some() || route.is_some_and(|route| !route.callers.is_empty())
+        self.of_all.ask_for_callers(route)
     }
 
     /// What a refused client hears; counted and logged. Inside the request's scope.
@@ -273,30 +249,6 @@ impl RateLimits {
             stamp.mark(method);
         }
         self.refuse(verdict, client).into_response()
-    }
-
-    #[inline]
-    fn charges_of_address(
-        &self,
-        route: Option<&'static RouteRules>,
-        number: u64,
-    ) -> impl Iterator<Item = Charge<'_>> + Clone + Send {
-        charges(Some(&self.by_address), route, route.map_or(&[][..], |route| &route.address), number)
-    }
-
-    fn charges_of_caller(
-        &self,
-        by: By,
-        route: Option<&'static RouteRules>,
-        number: u64,
-    ) -> impl Iterator<Item = Charge<'_>> + Clone + Send {
-        let of_all = match by {
-            By::User => self.by_user.as_ref(),
-            By::ApiKey => self.by_api_key.as_ref(),
-            By::Address => None,
-        };
-        let own = route.map_or(&[][..], |route| &route.callers);
-        charges(of_all, route, own, number).filter(move |charge| charge.rule.by == by)
     }
 
     /// Lets a request in through all limits, or takes from none.
@@ -380,33 +332,9 @@ impl RateLimits {
     }
 }
 
-/// What a predicate of the service's own says. One that panics, outside the request's guard, trusts nobody; the panic is in the
-/// log.
-fn trust(trusts: &Trusts, asking: &Asking<'_>) -> bool {
-    std::panic::catch_unwind(AssertUnwindSafe(|| trusts(asking))).unwrap_or(false)
-}
-
-/// The limits that the settings give, unless the route says otherwise, and those of the route.
-#[inline]
-fn charges<'a>(
-    of_all: Option<&'a Rule>,
-    route: Option<&'static RouteRules>,
-    own: &'static [Rule],
-    number: u64,
-) -> impl Iterator<Item = Charge<'a>> + Clone + Send {
-    let cost = route.map_or(Some(1), |route| route.cost);
-    let of_all = of_all.zip(cost);
-    let own = own.iter().map(|rule| -> (&'a Rule, u32) { (rule, 1) });
-    // The salt keeps a client's cells apart; the number is as random as before.
-    of_all.into_iter().chain(own).map(move |(rule, cost)| Charge { rule, cell: number ^ rule.salt, cost })
-}
-
 impl fmt::Debug for RateLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimits")
-            .field("by_address", &self.by_address)
-            .field("cells", &self.cells)
-            .finish_non_exhaustive()
+        f.debug_struct("RateLimits").field("of_all", &self.of_all).field("cells", &self.cells).finish_non_exhaustive()
     }
 }
 
@@ -417,22 +345,18 @@ mod tests {
 
     use super::*;
 
-    fn limits(trusts: Vec<Trusts>) -> Arc<RateLimits> {
+    #[test]
+    fn counting_a_request_takes_no_memory() {
         let registry = Registry::new();
         let parts = RateLimitParts {
             settings: &RateLimitSettings::defaults(Environment::Development),
             clock: Clock::system(),
             registry: &registry,
             metrics: &HttpMetrics::new(&registry),
-            trusts,
+            trusts: Vec::new(),
             redis: None,
         };
-        RateLimits::new(parts).unwrap()
-    }
-
-    #[test]
-    fn counting_a_request_takes_no_memory() {
-        let limits = limits(Vec::new());
+        let limits = RateLimits::new(parts).unwrap();
         let (last, route) = (LastClient::default(), RateLimit::per_minute(10).and(RateLimit::per_hour(20)));
         let route = route.resolve(&[Method::GET], "/");
         let request = |client: [u8; 4], route| {
@@ -449,14 +373,5 @@ mod tests {
             request([203, 0, 113, 9], Some(route));
         }
         assert_eq!(allocated.get() - before, 0);
-    }
-
-    #[test]
-    fn a_predicate_that_panics_trusts_nobody() {
-        let (uri, headers) = (Uri::from_static("/"), HeaderMap::new());
-        let asking = Asking { client: [127, 0, 0, 1].into(), method: &Method::GET, uri: &uri, headers: &headers };
-        let panics: Trusts = Arc::new(|_| panic!("on purpose"));
-        assert!(!limits(vec![panics.clone()]).trusts(&asking));
-        assert!(limits(vec![panics, Arc::new(|asking| asking.client.is_loopback())]).trusts(&asking));
     }
 }

@@ -5,9 +5,9 @@
 //! | `app_auth_attempts_total` | `method`: `password`, `refresh_token`, `access_token`, `session`; `status`: `success`, `failure` |
 //! | `app_auth_failures_total` | `method` as above; `reason`: a word from the code, never from the request |
 //!
-//! A failed check of an access token or of a session's cookie is counted but not logged: they expire all day, and a stranger
-//! could fill the log. Log lines carry neither e-mail addresses nor tokens; the request's address and id are in the
-//! line's own fields.
+//! A failed check of an access token or of a session's cookie is counted but not logged: they expire all day, and a
+//! stranger could fill the log. Log lines carry neither e-mail addresses nor tokens; the request's address and id are
+//! in the line's own fields.
 
 use std::fmt::Display;
 

@@ -13,14 +13,14 @@ use crate::session::{Session, SessionError, Sessions};
 use crate::token::{AccessTokens, TokenError};
 
 /// The user behind a request, from its access token (`Authorization: Bearer …`) or from the session of its cookie, as
-/// [`Authentication`] says. A request without either is answered with 401 before the handler runs; one with a session's cookie
-/// with 503 when the cache is away, and with 403 when a page of another origin has sent it to change something; one of a user
-/// who has made too many requests with 429.
+/// [`Authentication`] says. A request without either is answered with 401 before the handler runs; one with a session's
+/// cookie with 503 when the cache is away, and with 403 when a page of another origin has sent it to change something; one
+/// of a user who has made too many requests with 429.
 ///
 /// A token counts first: nobody sends one by accident, and then the cookie is not looked at.
 ///
-/// The user may have been deleted since; what belongs to a user goes with them, so a handler that reads by the caller's id
-/// finds nothing.
+/// The user may have been deleted since; what belongs to a user goes with them, so a handler that reads by the caller's
+/// id finds nothing.
 ///
 /// ```
 /// use covet_identity::caller::Caller;
@@ -127,12 +127,13 @@ pub fn unauthorized(error: TokenError) -> Error {
     Error::from(error).header(header::WWW_AUTHENTICATE, challenge)
 }
 
-/// Whether a token is shown at all, good or not. `Authorization: Basic …` is not: a proxy before a test environment may ask for it,
-/// and browsers send it along.
+/// Whether a token is shown at all, good or not. `Authorization: Basic …` is not: a proxy before a test environment may
+/// ask for it, and browsers send it along.
 fn brings_token(headers: &HeaderMap) -> bool {
-    let is_bearer =
-        |value: &HeaderValue| value.as_bytes().get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"bearer"));
-    headers.get_all(header::AUTHORIZATION).iter().any(is_bearer)
+    headers.get_all(header::AUTHORIZATION).iter().any(|value| {
+        let scheme = value.as_bytes().get(..6);
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+    })
 }
 
 /// The token in the one `Authorization` header. Two headers, or another scheme, are no token.

@@ -1,5 +1,5 @@
-//! Keys of the operator's: several in one text, of which the first signs and all verify, so that a key can be replaced without
-//! refusing what the one before has signed.
+//! Keys of the operator's: several in one text, of which the first signs and all verify, so that a key can be replaced
+//! without refusing what the one before has signed.
 
 use covet_core::environment::Environment;
 use covet_core::secret::{ExposeSecret, SecretString};
@@ -30,7 +30,8 @@ pub enum KeyRingError {
     },
 }
 
-/// The keys in a text, separated by commas, spaces or line ends. Outside production a key may be shorter than it should.
+/// The keys in a text, separated by commas, spaces or line ends. Outside production a key may be shorter than it
+/// should.
 ///
 /// # Errors
 /// [`KeyRingError`] says which key is wrong, without showing it.

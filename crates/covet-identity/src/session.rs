@@ -1,7 +1,7 @@
 //! Sessions: who is logged in with a browser, and what is kept for them between requests.
 //!
-//! A cookie holds a signed secret and nothing else; everything is on the server, in Redis or in memory, so a session can be
-//! ended at any moment, and every instance serves it.
+//! A cookie holds a signed secret and nothing else; everything is on the server, in Redis or in memory, so a session
+//! can be ended at any moment, and every instance serves it.
 //!
 //! | you want | look in |
 //! |---|---|
@@ -16,8 +16,8 @@
 //! | how many are open | [`ActiveSessions`] |
 //!
 //! A session ends when it has not been used for `COVET_CACHE__SESSION_TTL` (24 h), in any case after
-//! `COVET_SESSION__LIFETIME` (30 d), when its user ends it, and when Redis loses it. `docs/guides/sessions.md` tells of all this to
-//! those who use and operate it.
+//! `COVET_SESSION__LIFETIME` (30 d), when its user ends it, and when Redis loses it. `docs/guides/sessions.md` tells of
+//! all this to those who use and operate it.
 
 mod active;
 mod cookie;

@@ -85,8 +85,8 @@ impl App {
         self
     }
 
-    /// The commit that the service was built from: `option_env!("GIT_COMMIT")`, with that variable set where it is built.
-    /// Shown on the operator's page.
+    /// The commit that the service was built from: `option_env!("GIT_COMMIT")`, with that variable set where it is
+    /// built. Shown on the operator's page.
     pub fn commit(mut self, commit: Option<&'static str>) -> Self {
         self.commit = commit;
         self
@@ -188,8 +188,8 @@ impl App {
     }
 
     /// Gives the service sessions by cookie, in Redis where `REDIS_URL` names one, else in memory: handlers take a
-    /// [`Session`](covet_identity::session::Session), everything else is behind [`Context::sessions`]. Reads the section
-    /// `session` of the settings, and shows `app_active_sessions`.
+    /// [`Session`](covet_identity::session::Session), everything else is behind [`Context::sessions`]. Reads the
+    /// section `session` of the settings, and shows `app_active_sessions`.
     ///
     /// ```no_run
     /// use covet::identity::session::{Session, SessionOrNew};

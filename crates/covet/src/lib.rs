@@ -58,8 +58,8 @@ pub use covet_data as data;
 pub use covet_data::{Db, migrations};
 pub use covet_http::axum;
 pub use covet_http::{
-    ClientAddress, Error, Json, Path, Query, ResponseCache, Router, assets, conditional, extract, rate_limit,
-    response_cache, routes, routing, ws,
+    ClientAddress, Error, Json, Path, Query, ResponseCache, Router, assets, conditional, embedded_files, extract,
+    rate_limit, response_cache, routes, routing, ws,
 };
 pub use covet_identity as identity;
 pub use covet_telemetry as telemetry;

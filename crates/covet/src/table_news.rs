@@ -95,8 +95,8 @@ impl Noted {
             return true;
         }
         let mut waiting = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.written.merge(news.written);
-        waiting.in_doubt.merge(news.in_doubt);
+        waiting.written.merge(&news.written);
+        waiting.in_doubt.merge(&news.in_doubt);
         false
     }
 }
@@ -115,7 +115,7 @@ impl Tables {
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: &Self) {
         if other.any {
             self.add(None);
         }
@@ -199,9 +199,9 @@ mod tests {
         let (mut later, mut earlier) = (Tables::default(), Tables::default());
         earlier.add(Some("a"));
         later.add(Some("b"));
-        later.merge(earlier);
+        later.merge(&earlier);
         assert_eq!(later.names, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
-        later.merge(Tables { any: true, names: BTreeSet::new() });
+        later.merge(&Tables { any: true, names: BTreeSet::new() });
         assert!(later.any);
     }
 }

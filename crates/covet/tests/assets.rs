@@ -223,6 +223,17 @@ async fn with_reload_changes_and_new_files_are_seen_at_once() {
     assert_eq!(app.get("/assets/new.css").send().await.text(), "new");
 }
 
+#[tokio::test]
+async fn files_inside_the_binary_are_served_as_those_of_a_folder() {
+    let files = covet::embedded_files!("$CARGO_MANIFEST_DIR/tests/http_cache");
+    let app = start(Assets::embedded(files).unwrap()).await;
+    let file = app.get("/assets/page.rs").send().await;
+    assert_eq!((file.text().as_str(), cached_for(&file)), (include_str!("http_cache/page.rs"), DAY));
+    assert_eq!(file.header("last-modified"), "", "the binary does not know");
+    let again = app.get("/assets/page.rs").header("if-none-match", file.header("etag")).send().await;
+    assert_eq!(again.status(), 304);
+}
+
 #[test]
 fn a_folder_that_is_not_there_is_told() {
     let refused = Assets::folder(Path::new("/no/such/folder")).unwrap_err().to_string();

@@ -1,5 +1,4 @@
 //! The cache of a service under test: how handlers reach it, and what the service tells about it.
-#![expect(clippy::unwrap_used, reason = "a test may panic, and its helpers with it")]
 
 use std::sync::Arc;
 

@@ -157,6 +157,8 @@ async fn a_route_without_credentials_never_sees_them() {
     assert_eq!(first.text(), "none none");
     let second = app.get("/").header("cookie", "session=ben").send().await;
     assert_eq!((second.text().as_str(), status(&second)), ("none none", "covet; hit; ttl=300"));
+    let past = app.get("/").header("cookie", "session=ben").header("cache-control", "no-store").send().await;
+    assert_eq!(past.text(), "none none", "nor when it goes past the cache");
 }
 
 /// The caller, from a header.
@@ -351,8 +353,11 @@ async fn what_was_being_made_when_its_tag_ended_is_not_given_out_afterwards() {
     let first = tokio::spawn(app.get("/n").send());
     until(|| asked.times() == 1).await;
     app.context().cache().invalidate(["n"]).await.unwrap();
+    let second = tokio::spawn(app.get("/n").send());
+    until(|| asked.times() == 2).await;
     gate.add_permits(2);
     assert_eq!(first.await.unwrap().text(), "1");
+    assert_eq!(second.await.unwrap().text(), "2", "it came after the write, and does not wait for what began before");
     assert_eq!(app.get("/n").send().await.text(), "2");
 }
 

@@ -1,5 +1,5 @@
-//! Sessions in a whole service, as browsers meet them. Here they lie in memory; `covet-identity` has the rules of both stores,
-//! and the system tests have several instances on Redis.
+//! Sessions in a whole service, as browsers meet them. Here they lie in memory; `covet-identity` has the rules of both
+//! stores, and the system tests have several instances on Redis.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and its helpers with it")]
 

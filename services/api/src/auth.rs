@@ -1,7 +1,7 @@
 //! Registering, logging in and staying logged in.
 //!
-//! There are two ways to be logged in. A program, or an application on another site, logs in by token; a browser by cookie,
-//! whose session is `covet-identity`'s. Both are listed and ended under `/api/auth/sessions`.
+//! There are two ways to be logged in. A program, or an application on another site, logs in by token; a browser by
+//! cookie, whose session is `covet-identity`'s. Both are listed and ended under `/api/auth/sessions`.
 //!
 //! A login by token gives an access token, good for minutes and checked without the database, and a refresh
 //! token, good once for the next pair. A refresh token that comes twice has been copied: the whole session ends

@@ -114,8 +114,8 @@ impl Findings {
             .filter_map(|one| {
                 let other = self.of(other.0, other.1).find(|other| other.round == one.round)?;
                 let over = value(other)?;
-                // Of nothing there is no multiple.
-                (over > 0.0).then_some(value(one)? / over)
+                // Of what is next to nothing a multiple says nothing.
+                (over > 0.05).then_some(value(one)? / over)
             })
             .collect()
     }

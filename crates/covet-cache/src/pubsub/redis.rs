@@ -5,13 +5,13 @@
 //! on it meanwhile, and when it is back, for what was said in between.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::redis::{PushInfo, PushKind, Value, cmd};
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::hub::Hub;
@@ -23,11 +23,16 @@ const ROUND: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+type Late = Arc<Mutex<HashSet<Arc<str>>>>;
+
 /// Publishes through Redis, and keeps the channels of a [`Hub`] subscribed there, also over reconnections.
 #[derive(Debug, Clone)]
 pub(crate) struct RedisPubSub {
     redis: Redis,
+    hub: Arc<Hub>,
     subscribed: watch::Receiver<HashSet<Arc<str>>>,
+    /// Channels whose subscribers did not wait any longer.
+    late: Late,
     end: CancellationToken,
     // The task holds a `Redis`, whose thread would not end before it.
     _end: Arc<DropGuard>,
@@ -38,12 +43,20 @@ impl RedisPubSub {
     pub(crate) fn start(redis: &Redis, hub: Arc<Hub>) -> Self {
         let (told, subscribed) = watch::channel(HashSet::new());
         let end = CancellationToken::new();
-        let listener = Listener { prefix: redis.channel(""), redis: redis.clone(), hub, subscribed: told, lost: false };
+        let late = Late::default();
+        let listener = Listener {
+            prefix: redis.channel(""),
+            redis: redis.clone(),
+            hub: Arc::clone(&hub),
+            subscribed: told,
+            late: Arc::clone(&late),
+            lost: false,
+        };
         let listening = end.clone().run_until_cancelled_owned(listener.listen());
         redis.spawn(async move {
             listening.await;
         });
-        Self { redis: redis.clone(), subscribed, _end: Arc::new(end.clone().drop_guard()), end }
+        Self { redis: redis.clone(), hub, subscribed, late, _end: Arc::new(end.clone().drop_guard()), end }
     }
 
     pub(crate) async fn publish(&self, channel: &str, message: Bytes) -> Result<()> {
@@ -52,11 +65,18 @@ impl RedisPubSub {
         self.redis.call::<i64>(CacheOperation::Publish, &publish).await.map(drop)
     }
 
-    /// Returns when Redis has confirmed the subscription, or after the time limit of operations.
+    /// Returns when Redis has confirmed the subscription, or after the time limit of operations. Then the subscriber will be
+    /// told that he may have missed something.
     pub(crate) async fn subscribed(&self, channel: &str) {
         let mut subscribed = self.subscribed.clone();
         let confirmed = subscribed.wait_for(|channels| channels.contains(channel));
-        let _ = timeout(self.redis.timeout(), confirmed).await;
+        if timeout(self.redis.timeout(), confirmed).await.is_err() {
+            lock(&self.late).insert(channel.into());
+            // Confirmed in this moment: nobody else will say it.
+            if self.is_subscribed(channel) && lock(&self.late).remove(channel) {
+                self.hub.missed(channel);
+            }
+        }
     }
 
     /// True while what is published to `channel` is heard.
@@ -75,6 +95,7 @@ struct Listener {
     hub: Arc<Hub>,
     prefix: String,
     subscribed: watch::Sender<HashSet<Arc<str>>>,
+    late: Late,
     /// There was a connection, and there is none.
     lost: bool,
 }
@@ -88,11 +109,18 @@ impl Listener {
             }
             match self.redis.open(self.pushes()).await {
                 Ok(live) => {
-                    pause = FIRST_PAUSE;
+                    let since = Instant::now();
                     self.serve(live).await;
                     self.subscribed.send_replace(HashSet::new());
+                    // One that is lost at once is not replaced at once.
+                    if since.elapsed() > ROUND {
+                        pause = FIRST_PAUSE;
+                    }
                 }
-                Err(error) => tracing::debug!(%error, "no connection for messages"),
+                Err(error) => {
+                    tracing::debug!(%error, "no connection for messages");
+                    self.lost = true;
+                }
             }
             // Not all instances at once.
             sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
@@ -102,10 +130,10 @@ impl Listener {
 
     /// Hands on what comes until the connection cannot be relied on any more.
     async fn serve(&mut self, live: Live) {
-        let mut round = interval(ROUND);
+        let (mut round, mut refused) = (interval(ROUND), HashSet::new());
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if !self.follow(&live).await {
+            if !self.follow(&live, &mut refused).await {
                 break;
             }
             tokio::select! {
@@ -122,13 +150,15 @@ impl Listener {
         self.tell_missed(&self.subscribed.borrow().clone());
     }
 
-    /// Subscribes to what has been opened, and gives up what has been closed. False: the connection is of no use.
-    async fn follow(&mut self, live: &Live) -> bool {
+    /// Subscribes to what has been opened, and gives up what has been closed. What is refused is not asked for again on this
+    /// connection. False: the connection is of no use.
+    async fn follow(&mut self, live: &Live, refused: &mut HashSet<Arc<str>>) -> bool {
         let (open, now) = (self.hub.open(), self.subscribed.borrow().clone());
         let limit = self.redis.timeout();
         let mut new = HashSet::new();
+        let missing = open.iter().filter(|channel| !now.contains(*channel) && !refused.contains(*channel));
         for (name, channels) in [
-            ("SUBSCRIBE", open.iter().filter(|channel| !now.contains(*channel)).cloned().collect::<Vec<_>>()),
+            ("SUBSCRIBE", missing.cloned().collect::<Vec<_>>()),
             ("UNSUBSCRIBE", now.iter().filter(|channel| !open.contains(channel)).cloned().collect()),
         ] {
             // One by one: redis-rs expects one answer to a command.
@@ -139,16 +169,19 @@ impl Listener {
                         self.subscribed.send_modify(|channels| {
                             channels.insert(Arc::clone(&channel));
                         });
+                        if lock(&self.late).remove(&channel) && !self.lost {
+                            self.hub.missed(&channel);
+                        }
                         new.insert(channel);
                     }
                     Ok(Ok(_)) => self.subscribed.send_modify(|channels| {
                         channels.remove(&channel);
                     }),
-                    Ok(Err(error)) => {
+                    Ok(Err(error)) if !error.is_of_connection() => {
                         tracing::warn!(%error, channel = &*channel, "Redis does not let us listen to messages");
-                        return false;
+                        refused.insert(channel);
                     }
-                    Err(_) => return false,
+                    Ok(Err(_)) | Err(_) => return false,
                 }
             }
         }
@@ -175,4 +208,8 @@ impl Listener {
             }
         })
     }
+}
+
+fn lock(late: &Late) -> MutexGuard<'_, HashSet<Arc<str>>> {
+    late.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -112,7 +112,7 @@ impl Failure {
     }
 
     /// Whether it lies in the connection or the server, and not in the command.
-    pub(super) fn is_of_connection(&self) -> bool {
+    pub(crate) fn is_of_connection(&self) -> bool {
         !matches!(self, Self::NoScript | Self::Refused(_) | Self::Unexpected(_))
     }
 

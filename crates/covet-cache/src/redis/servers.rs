@@ -16,6 +16,10 @@ use super::target::{Host, Kind, Target};
 use super::tls;
 use crate::settings::CacheSettings;
 
+/// A sentinel gets so much time to answer, even if a server does not: it is not asked on the way of a request, and one that is
+/// busy with a failover counts most.
+const SENTINEL_ANSWER: Duration = Duration::from_millis(250);
+
 /// The servers.
 pub(super) struct Servers {
     kind: ServersOf,
@@ -68,7 +72,6 @@ impl Servers {
                     password: settings.sentinel_password.clone(),
                     database: 0,
                     connect_timeout: settings.connect_timeout,
-                    // Beside the way of requests; a sentinel that is busy with a failover counts most.
                     answer_timeout: settings.timeout.max(SENTINEL_ANSWER),
                 };
                 let replica_limits = settings.read_from_replicas.then_some(limits);
@@ -141,5 +144,3 @@ impl Servers {
         }
     }
 }
-
-const SENTINEL_ANSWER: Duration = Duration::from_millis(250);

@@ -1,7 +1,5 @@
 //! Following a cluster.
 
-use std::time::Duration;
-
 use covet_cache::CacheOperation;
 use covet_cache::redis::Script;
 use covet_cache::redis::redis::cmd;
@@ -10,13 +8,18 @@ use covet_testkit::{RedisCluster, wait_until};
 use crate::support::{Load, Place, SOON, get, refusals, set};
 
 fn place(servers: &RedisCluster) -> Place {
-    Place { quick: true, ..Place::at(servers.url()) }
+    Place::at(servers.url())
+}
+
+/// With the time limits of production.
+fn quick_place(servers: &RedisCluster) -> Place {
+    Place { quick: true, ..place(servers) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_is_moved_under_load_costs_retries_and_no_wrong_answer() {
     let servers = RedisCluster::start().await.unwrap();
-    let redis = place(&servers).redis_with(|settings| settings.timeout = Duration::from_secs(2)).await;
+    let redis = place(&servers).redis().await;
     let load = Load::start(&redis);
     load.more(500).await;
     // All keys of one writer's choice: each in its own slot.
@@ -39,20 +42,21 @@ async fn a_slot_that_is_moved_under_load_costs_retries_and_no_wrong_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_is_killed_under_load_is_replaced_and_no_answer_is_wrong() {
     let mut servers = RedisCluster::start().await.unwrap();
-    let redis = place(&servers).redis().await;
+    let redis = quick_place(&servers).redis().await;
     let load = Load::start(&redis);
     load.more(500).await;
     let slot = servers.slot_of("writer:0:1").await.unwrap();
     let lost = servers.owner_of(slot).await.unwrap();
     // What was acknowledged a while ago has been replicated.
-    set(&redis, "settled{writer:0:1}", 7).await.unwrap();
+    wait_until("a write", SOON, async || set(&redis, "settled{writer:0:1}", 7).await).await.unwrap();
     servers.cli(lost, &["WAIT", "1", "5000"]).await.unwrap();
     servers.kill9(lost).await.unwrap();
     wait_until("somebody to notice", SOON, async || if redis.is_available() { Err("available") } else { Ok(()) })
         .await
         .unwrap();
     wait_until("a write to the slot", SOON, async || set(&redis, "{writer:0:1}", 1).await).await.unwrap();
-    assert_eq!(get(&redis, "settled{writer:0:1}").await.unwrap(), Some(7));
+    let settled = wait_until("a read", SOON, async || get(&redis, "settled{writer:0:1}").await);
+    assert_eq!(settled.await.unwrap(), Some(7));
     servers.start_again(lost).await.unwrap();
     servers.wait_whole().await.unwrap();
     load.more(500).await;
@@ -60,31 +64,32 @@ async fn a_master_that_is_killed_under_load_is_replaced_and_no_answer_is_wrong()
     println!("{} refused", refusals(&reports));
     for (key, (_, tried)) in reports.iter().flat_map(|report| &report.values) {
         // Replication is asynchronous: what was acknowledged in the last moment may be lost, and is older then.
-        assert!(get(&redis, key).await.unwrap().is_none_or(|value| value <= *tried), "{key}");
+        let value = wait_until("a read", SOON, async || get(&redis, key).await).await.unwrap();
+        assert!(value.is_none_or(|value| value <= *tried), "{key}");
     }
     wait_until("all to be well", SOON, async || if redis.is_available() { Ok(()) } else { Err("not available") })
         .await
         .unwrap();
-    assert!(redis.ping().await.is_ok());
+    wait_until("a ping", SOON, async || redis.ping().await).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_hangs_is_left_when_its_replica_has_taken_over() {
     let servers = RedisCluster::start().await.unwrap();
-    let redis = place(&servers).redis().await;
+    let redis = quick_place(&servers).redis().await;
     let owner = servers.owner_of(servers.slot_of("key").await.unwrap()).await.unwrap();
-    set(&redis, "key", 1).await.unwrap();
+    wait_until("a write", SOON, async || set(&redis, "key", 1).await).await.unwrap();
     servers.pause(owner).unwrap();
     wait_until("a write", SOON, async || set(&redis, "key", 2).await).await.unwrap();
     servers.resume(owner).unwrap();
     servers.wait_whole().await.unwrap();
-    assert_eq!(get(&redis, "key").await.unwrap(), Some(2));
+    assert_eq!(wait_until("a read", SOON, async || get(&redis, "key").await).await.unwrap(), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_commands_go_to_several_nodes_and_answers_keep_their_order() {
     let servers = RedisCluster::start().await.unwrap();
-    let redis = place(&servers).redis_with(|settings| settings.timeout = Duration::from_secs(2)).await;
+    let redis = place(&servers).redis().await;
     let sets: Vec<_> = (0..100).map(|number| cmd("SET").arg(format!("key{number}")).arg(number).take()).collect();
     let answers: Vec<String> = redis.all(CacheOperation::Set, &sets).await.unwrap();
     assert!(answers.len() == 100 && answers.iter().all(|answer| answer == "OK"));
@@ -94,6 +99,8 @@ async fn several_commands_go_to_several_nodes_and_answers_keep_their_order() {
     let to = servers.owner_of((slot + 8192) % 16_384).await.unwrap();
     servers.begin_move(slot, from, to).await.unwrap();
     servers.end_move(slot, from, to).await.unwrap();
+    let sets: Vec<_> = (0..8).map(|number| cmd("SET").arg("key7").arg(number).take()).collect();
+    redis.all::<String>(CacheOperation::Set, &sets).await.unwrap();
     let gets: Vec<_> = (0..100).map(|number| cmd("GET").arg(format!("key{number}")).take()).collect();
     let answers: Vec<u64> = redis.all(CacheOperation::Get, &gets).await.unwrap();
     assert_eq!(answers, (0..100).collect::<Vec<_>>());
@@ -102,7 +109,7 @@ async fn several_commands_go_to_several_nodes_and_answers_keep_their_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_runs_where_its_keys_are_and_is_loaded_there_once() {
     let servers = RedisCluster::start().await.unwrap();
-    let redis = place(&servers).redis_with(|settings| settings.timeout = Duration::from_secs(2)).await;
+    let redis = place(&servers).redis().await;
     let script = Script::new("return redis.call('INCRBY', KEYS[1], ARGV[1])");
     for round in 1..=2 {
         for key in ["a", "b", "c", "d", "e", "f"] {
@@ -119,7 +126,7 @@ async fn a_script_runs_where_its_keys_are_and_is_loaded_there_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_in_the_url_is_enough() {
     let mut servers = RedisCluster::start().await.unwrap();
-    let redis = Place { quick: true, ..Place::at(servers.url_of(&[4])) }.redis().await;
+    let redis = Place::at(servers.url_of(&[4])).redis().await;
     for key in ["a", "b", "c", "d"] {
         set(&redis, key, 1).await.unwrap();
     }

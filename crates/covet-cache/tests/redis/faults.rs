@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use covet_cache::redis::redis::cmd;
-use covet_cache::settings::CacheSettings;
 use covet_cache::{CacheOperation, Error, Redis};
 use covet_testkit::{FaultProxy, wait_until};
 use tokio::time::Instant;
@@ -18,10 +17,15 @@ const TIMEOUT: Duration = Duration::from_millis(100);
 const BOUND: Duration = Duration::from_millis(1500);
 
 async fn behind_proxy() -> (covet_testkit::Redis, FaultProxy, Redis) {
+    behind_proxy_within(TIMEOUT).await
+}
+
+async fn behind_proxy_within(timeout: Duration) -> (covet_testkit::Redis, FaultProxy, Redis) {
     let server = covet_testkit::Redis::builder().password("sesame").start().await.unwrap();
     let proxy = FaultProxy::in_front_of(server.port()).await.unwrap();
-    let redis = Place { quick: true, ..Place::at(server.url_at(proxy.port())) }.redis().await;
-    set(&redis, "key", 1).await.unwrap();
+    let place = Place { quick: true, ..Place::at(server.url_at(proxy.port())) };
+    let redis = place.redis_with(|settings| settings.timeout = timeout).await;
+    wait_until("a write", SOON, async || set(&redis, "key", 1).await).await.unwrap();
     (server, proxy, redis)
 }
 
@@ -112,7 +116,7 @@ async fn a_network_that_is_down() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_reset_is_replaced_at_once_and_reads_do_not_notice() {
-    let (_server, proxy, redis) = behind_proxy().await;
+    let (_server, proxy, redis) = behind_proxy_within(TIMEOUT * 20).await;
     for _ in 0..5 {
         proxy.reset();
         assert_eq!(get(&redis, "key").await.unwrap(), Some(1));
@@ -185,12 +189,12 @@ async fn a_server_that_became_a_replica_is_not_written_to() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_and_a_missing_right_are_told_and_no_secret_is() {
     let server = covet_testkit::Redis::builder().password("sesame").user("worker", "open").start().await.unwrap();
-    let wrong = Place { quick: true, ..Place::at(server.url().replace("open", "hunter2")) }.redis().await;
+    let wrong = Place::at(server.url().replace("open", "hunter2")).redis().await;
     let error = get(&wrong, "key").await.unwrap_err();
     assert!(matches!(error, Error::Refused(_)) && !wrong.is_available(), "{error:?}");
     assert!(!error.to_string().contains("hunter2"), "{error}");
     println!("{error}");
-    let right = Place { quick: true, ..Place::at(server.url()) }.redis().await;
+    let right = Place::at(server.url()).redis().await;
     let error = right.call::<()>(CacheOperation::Clear, &cmd("FLUSHALL")).await.unwrap_err();
     assert!(matches!(&error, Error::Refused(said) if said.starts_with("NOPERM")), "{error:?}");
     assert!(right.is_available(), "the server is well");
@@ -203,8 +207,7 @@ async fn a_certificate_of_somebody_else_is_not_believed() {
     let certificate = covet_testkit::Certificate::self_signed("redis.test").await.unwrap();
     let stranger = covet_testkit::Certificate::self_signed("stranger.test").await.unwrap();
     let server = covet_testkit::Redis::builder().certificate(certificate).start().await.unwrap();
-    let trusting =
-        async |authority| Place { authority, quick: true, ..Place::at(server.url()) }.redis().await.ping().await;
+    let trusting = async |authority| Place { authority, ..Place::at(server.url()) }.redis().await.ping().await;
     let error = trusting(Some(stranger.certificate_path())).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)) && error.to_string().contains("certificate"), "{error}");
     wait_until("the right one", SOON, async || trusting(server.authority()).await).await.unwrap();
@@ -213,10 +216,10 @@ async fn a_certificate_of_somebody_else_is_not_believed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_outlive_the_runtime_that_opened_them_and_end_with_the_cache() {
     let (server, _proxy, _) = behind_proxy().await;
-    let place = Place { quick: true, ..Place::at(server.url()) };
+    let place = Place::at(server.url());
     let opened = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(place.redis_with(|settings: &mut CacheSettings| settings.timeout = Duration::from_secs(2)))
+        runtime.block_on(place.redis())
     });
     let redis = opened.join().unwrap();
     assert_eq!(get(&redis, "key").await.unwrap(), Some(1));

@@ -1,5 +1,5 @@
-//! Work that an extractor leaves to be done on the response, when the handler has answered: to store what the handler has
-//! changed, to set a cookie. A route whose extractors leave none pays nothing for it.
+//! Work that an extractor leaves to be done on the response, when the handler has answered: to store what the handler
+//! has changed, to set a cookie. A route whose extractors leave none pays nothing for it.
 //!
 //! Not a place for what concerns every response: that is the pipeline's, or a layer's.
 
@@ -33,8 +33,8 @@ impl AsProblem for OutsidePipeline {
     }
 }
 
-/// Leaves work for the response of the request at hand. It is done after the handler, also after one that fails or panics, and
-/// within the same `COVET_HTTP__REQUEST_TIMEOUT`; not when that is over, nor when the client has left.
+/// Leaves work for the response of the request at hand. It is done after the handler, also after one that fails or
+/// panics, and within the same `COVET_HTTP__REQUEST_TIMEOUT`; not when that is over, nor when the client has left.
 ///
 /// ```no_run
 /// use covet_http::axum::response::Response;

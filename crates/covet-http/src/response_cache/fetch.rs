@@ -14,8 +14,8 @@ use covet_core::lifecycle::Phase;
 use covet_telemetry::request;
 use futures_util::FutureExt as _;
 use http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, VARY,
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -25,7 +25,7 @@ use super::serve::{Asked, Looked};
 use super::status::{Forwarded, Status};
 use super::stored::{self, Entry, Stored, Variants};
 use super::terms::{self, Refusal, Terms, Use};
-use super::{CachedRoute, Credentials, key, store};
+use super::{CachedRoute, key, store};
 use crate::Error;
 use crate::conditional::{EntityTag, to_http_date};
 use crate::pipeline::panic;
@@ -45,6 +45,8 @@ pub(super) struct Question {
     pub(super) parts: Parts,
     pub(super) body: Body,
     pub(super) next: Next,
+    /// How the tags were before the handler is asked. `None`: the cache cannot be reached, or has not been asked yet.
+    begun: Option<Begun>,
 }
 
 /// What was made of a handler's answer.
@@ -59,9 +61,19 @@ enum Kept {
 pub(super) async fn fetch(mut question: Question) -> Response {
     let mut limit = pin!(tokio::time::sleep(question.route.settings().wait));
     loop {
-        let turn = question.route.flights.turn(&question.looked.name);
+        let name = question.begin().await;
+        let turn = question.route.flights.turn(&name);
         let receiver = match turn {
-            Turn::Lead(lead) => return ask(question, Some(lead)).await,
+            Turn::Lead(lead) => {
+                // Who asked before may have stored it since this one has looked.
+                if question.may_wait() && question.looked.landings != question.route.flights.landings() {
+                    question.look_again().await;
+                    if let Some(response) = question.answer_from_cache() {
+                        return response;
+                    }
+                }
+                return ask(question, Some(lead)).await;
+            }
             Turn::Wait(receiver) if question.may_wait() => receiver,
             Turn::Wait(_) | Turn::Alone => break,
         };
@@ -93,16 +105,20 @@ pub(super) async fn fetch(mut question: Question) -> Response {
 }
 
 /// Asks the handler in the background, unless somebody does already.
-pub(super) fn refresh(question: Question) {
+pub(super) fn refresh(mut question: Question) {
     let shared = Arc::clone(&question.route.cache.shared);
     // A process that is about to end leaves it to the others.
     if shared.lifecycle.phase() >= Phase::Draining {
         return;
     }
-    let Turn::Lead(lead) = question.route.flights.turn(&question.looked.name) else { return };
+    let Turn::Lead(lead) = question.route.flights.turn(&format!("refresh {}", question.looked.name)) else { return };
     let running = shared.lifecycle.track("refresh of a cached response");
     let work = async move {
-        let asking = AssertUnwindSafe(ask(question, Some(lead))).catch_unwind();
+        let asking = async {
+            question.begin().await;
+            ask(question, Some(lead)).await
+        };
+        let asking = AssertUnwindSafe(asking).catch_unwind();
         match tokio::time::timeout(shared.refresh_timeout, asking).await {
             Ok(Ok(response)) if response.status().is_server_error() => {
                 tracing::warn!(status = response.status().as_u16(), "a cached response could not be refreshed");
@@ -118,13 +134,9 @@ pub(super) fn refresh(question: Question) {
 
 /// Asks the handler, and tells those that wait.
 async fn ask(question: Question, lead: Option<Lead>) -> Response {
-    let Question { route, asked, looked, parts, body, next } = question;
+    let Question { route, asked, looked, parts, body, next, begun } = question;
     let shared = &route.cache.shared;
-    let begun = match looked.away {
-        true => None,
-        false => store::begin(&shared.cache, &store::key(&asked.name, &asked.tags)).await,
-    };
-    let request = request_to_handler(&route, &looked, &parts, body);
+    let request = request_to_handler(&looked, &parts, body);
     let started = shared.clock.monotonic();
     let may_be_replaced = looked.response().is_some_and(|stored| stored.terms.may_replace_error(route.now()));
     let answered = match may_be_replaced {
@@ -174,7 +186,7 @@ fn after(millis: u64, time: Duration) -> u64 {
 
 /// The request as the handler gets it: without the client's conditions, since the whole response is wanted; with the
 /// validators of what is kept, if the handler made them.
-fn request_to_handler(route: &CachedRoute, looked: &Looked, parts: &Parts, body: Body) -> Request {
+fn request_to_handler(looked: &Looked, parts: &Parts, body: Body) -> Request {
     let mut request = Request::new(body);
     *request.method_mut() = Method::GET;
     *request.uri_mut() = parts.uri.clone();
@@ -184,10 +196,6 @@ fn request_to_handler(route: &CachedRoute, looked: &Looked, parts: &Parts, body:
     let headers = request.headers_mut();
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE] {
         headers.remove(name);
-    }
-    if matches!(route.cache.credentials, Credentials::TakenAway) {
-        headers.remove(AUTHORIZATION);
-        headers.remove(COOKIE);
     }
     if let Some(stored) = looked.response() {
         if stored.own_etag
@@ -205,7 +213,19 @@ fn request_to_handler(route: &CachedRoute, looked: &Looked, parts: &Parts, body:
 impl Question {
     pub(super) fn new(route: Arc<CachedRoute>, asked: Asked, looked: Looked, request: Request, next: Next) -> Self {
         let (parts, body) = request.into_parts();
-        Self { route, asked, looked, parts, body, next }
+        Self { route, asked, looked, parts, body, next, begun: None }
+    }
+
+    /// Notes how the tags are now, and gives the name under which those meet who want the same: whoever comes after an
+    /// invalidation does not get what is being made since before it.
+    async fn begin(&mut self) -> String {
+        let cache = &self.route.cache.shared.cache;
+        self.begun = match self.looked.away {
+            true => None,
+            false => store::begin(cache, &store::key(&self.asked.name, &self.asked.tags)).await,
+        };
+        let state = self.begun.as_ref().map_or(0, Begun::fingerprint);
+        format!("{} {state:x}", self.looked.name)
     }
 
     /// Whether it may take what another request gets: not if its client wants a fresh one, nor where each must ask.

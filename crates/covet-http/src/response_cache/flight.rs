@@ -6,6 +6,7 @@
 //! seconds nobody waits for that URI any more.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub(super) enum Outcome {
 pub(super) struct Flights {
     clock: Clock,
     slots: Mutex<HashMap<Box<str>, Slot>>,
+    /// How many have landed.
+    landings: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -65,7 +68,12 @@ pub(super) struct Lead {
 
 impl Flights {
     pub(super) fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { clock, slots: Mutex::default() })
+        Arc::new(Self { clock, slots: Mutex::default(), landings: AtomicU64::new(0) })
+    }
+
+    /// How many questions have been answered. Who has looked into the cache before one of them looks again before asking.
+    pub(super) fn landings(&self) -> u64 {
+        self.landings.load(Ordering::Acquire)
     }
 
     /// Whose turn it is to ask for `name`.
@@ -86,6 +94,7 @@ impl Lead {
     /// Tells those that wait.
     pub(super) fn land(mut self, outcome: Outcome) {
         self.landed = true;
+        self.flights.landings.fetch_add(1, Ordering::Release);
         let mut slots = self.flights.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.remove(&self.name);
         if matches!(outcome, Outcome::NotKept) {

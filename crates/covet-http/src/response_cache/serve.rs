@@ -49,6 +49,8 @@ pub(super) struct Looked {
     pub(super) variants: Option<Variants>,
     /// The cache cannot be reached.
     pub(super) away: bool,
+    /// How many questions had been answered before it was looked for.
+    pub(super) landings: u64,
 }
 
 /// What matters of a request's headers, found in one pass.
@@ -63,7 +65,13 @@ struct Seen {
 }
 
 impl Around for CachedRoute {
-    fn answer(self: Arc<Self>, request: Request, next: Next) -> Answering {
+    fn answer(self: Arc<Self>, mut request: Request, next: Next) -> Answering {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if reads && matches!(self.cache.credentials, Credentials::TakenAway) {
+            // Whatever becomes of the request, and whether responses are kept at this moment or not.
+            request.headers_mut().remove(AUTHORIZATION);
+            request.headers_mut().remove(COOKIE);
+        }
         match *request.method() {
             Method::GET | Method::HEAD if self.settings().enabled => Box::pin(read(self, request, next)),
             ref method if is_safe(method) => next.call(request),
@@ -84,7 +92,7 @@ impl Around for Invalidating {
     }
 }
 
-async fn read(route: Arc<CachedRoute>, request: Request, next: Next) -> Response {
+async fn read(route: Arc<CachedRoute>, mut request: Request, next: Next) -> Response {
     let seen = Seen::of(request.headers());
     let wish = match seen.directives && route.settings().obey_clients {
         true => RequestDirectives::of(request.headers()),
@@ -99,7 +107,6 @@ async fn read(route: Arc<CachedRoute>, request: Request, next: Next) -> Response
         let status = Status::forwarded(Forwarded::Bypass).detail("long-uri");
         return go_past(&route, request, next, status).await;
     };
-    let mut request = request;
     let choice = match &route.cache.credentials {
         Credentials::Caller(find) => {
             let (parts, body) = request.into_parts();
@@ -293,8 +300,14 @@ impl CachedRoute {
     /// Looks for a response.
     pub(super) async fn look(&self, asked: &Asked, headers: &HeaderMap) -> Looked {
         let cache = &self.cache.shared.cache;
-        let mut looked =
-            Looked { name: asked.name.clone(), why: Forwarded::UriMiss, entry: None, variants: None, away: false };
+        let mut looked = Looked {
+            name: asked.name.clone(),
+            why: Forwarded::UriMiss,
+            entry: None,
+            variants: None,
+            away: false,
+            landings: self.flights.landings(),
+        };
         match store::look(cache, &store::key(&asked.name, &asked.tags)).await {
             Found::Nothing => return looked,
             Found::Away => looked.away = true,

@@ -14,11 +14,11 @@ const TOO_OLD: Duration = Duration::from_secs(60);
 
 const ACTIVE_SESSIONS: &Metric = &Metric {
     name: "app_active_sessions",
-    doc: "Sessions by cookie in which a user is logged in, of the whole service: every instance shows the same number, so take \
-          max, never sum.\n\n\
-          A session counts from the login until it is ended or expires, whichever instance it began at. Redis is asked every ten \
-          seconds; while it does not answer the metric is absent. Without `REDIS_URL` each process has its own sessions, and \
-          shows their number.",
+    doc: "Sessions by cookie in which a user is logged in, of the whole service: every instance shows the same number, so \
+          take max, never sum.\n\n\
+          A session counts from the login until it is ended or expires, whichever instance it began at. Redis is asked every \
+          ten seconds; while it does not answer the metric is absent. Without `REDIS_URL` each process has its own sessions, \
+          and shows their number.",
     kind: Kind::Gauge,
     labels: &[],
     merge: Merge::Largest,

@@ -1,11 +1,11 @@
 //! The cookie: its name, its attributes, and the signature that nobody else can make.
 //!
-//! The signature (HMAC-SHA256) spares the cache every forged cookie: what we have not signed is not looked up. The key is
-//! derived from `SECRET_KEY` with a label of its own, so that no other use of that key makes a session cookie.
+//! The signature (HMAC-SHA256) spares the cache every forged cookie: what we have not signed is not looked up. The key
+//! is derived from `SECRET_KEY` with a label of its own, so that no other use of that key makes a session cookie.
 //!
-//! Attributes as RFC 6265bis and the OWASP Session Management Cheat Sheet ask: `HttpOnly`, `SameSite`, `Path=/`, no `Domain`,
-//! and over TLS `Secure` with the prefix `__Host-`, by which browsers refuse a cookie that a neighbouring host or plain HTTP
-//! has set.
+//! Attributes as RFC 6265bis and the OWASP Session Management Cheat Sheet ask: `HttpOnly`, `SameSite`, `Path=/`, no
+//! `Domain`, and over TLS `Secure` with the prefix `__Host-`, by which browsers refuse a cookie that a neighbouring
+//! host or plain HTTP has set.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -109,8 +109,8 @@ impl CookieShape {
         self.values(headers).next().is_some()
     }
 
-    /// The cookie of a request. Of several, the first with a good signature: without the prefix a neighbouring host can add
-    /// one. `None`: there is none.
+    /// The cookie of a request. Of several, the first with a good signature: without the prefix a neighbouring host can
+    /// add one. `None`: there is none.
     pub(super) fn read(&self, headers: &HeaderMap) -> Option<Result<Verified, BadCookie>> {
         let mut bad = None;
         for value in self.values(headers) {

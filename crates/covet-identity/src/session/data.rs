@@ -1,8 +1,9 @@
 //! What handlers keep in a session: values of types of theirs, each under a key.
 //!
-//! Changes are collected while the handler runs and stored together when its response goes out. Two requests of one session may
-//! run at the same time, so a change is never "the session is now this" but "this key is now that" or "do this to that key". A
-//! write says which version it changes; when somebody has been quicker, the changes are made again, to what is there now.
+//! Changes are collected while the handler runs and stored together when its response goes out. Two requests of one
+//! session may run at the same time, so a change is never "the session is now this" but "this key is now that" or "do
+//! this to that key". A write says which version it changes; when somebody has been quicker, the changes are made
+//! again, to what is there now.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,8 +15,8 @@ use serde_json::{Map, Value};
 use super::error::SessionError;
 use super::record::Contents;
 
-/// The name of a value in sessions, and its type. Values are kept as JSON: a release that gives the type another shape lets
-/// the fields be absent (`#[serde(default)]`), or takes another name.
+/// The name of a value in sessions, and its type. Values are kept as JSON: a release that gives the type another shape
+/// lets the fields be absent (`#[serde(default)]`), or takes another name.
 ///
 /// ```
 /// use covet_identity::session::SessionKey;
@@ -79,7 +80,8 @@ impl Values {
         }
     }
 
-    /// The value of a key. One that cannot be read as its type, because another release has written it, counts as absent.
+    /// The value of a key. One that cannot be read as its type, because another release has written it, counts as
+    /// absent.
     pub(super) fn get<T: DeserializeOwned>(&self, key: &SessionKey<T>) -> Option<T> {
         let value = self.0.get(key.name)?;
         T::deserialize(value)

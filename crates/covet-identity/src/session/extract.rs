@@ -6,15 +6,16 @@ use covet_http::Error;
 use covet_http::axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
 use covet_telemetry::logging::{security, vocabulary};
 use covet_telemetry::request::{self, RequestScope};
+use http::header;
 use http::request::Parts;
 
 use super::error::SessionError;
 use super::handle::Session;
-use super::sessions::Sessions;
+use super::sessions::{Sessions, Visitor};
 use crate::attempts::Method;
 
-/// The request's session, or a new one, which is stored when something is put in it or somebody logs in: for carts of those
-/// who are not logged in yet, and for the handler that logs them in.
+/// The request's session, or a new one, which is stored when something is put in it or somebody logs in: for carts of
+/// those who are not logged in yet, and for the handler that logs them in.
 #[derive(Debug, Clone)]
 pub struct SessionOrNew(pub Session);
 
@@ -36,8 +37,8 @@ impl Session {
             return Err(SessionError::OtherOrigin);
         }
         let live = sessions.find(&parts.headers).await?;
-        let address = request::current(RequestScope::client);
-        let visitor = sessions.visitor(&parts.headers, address);
+        let user_agent = parts.headers.get(header::USER_AGENT).cloned();
+        let visitor = Visitor { user_agent, address: request::current(RequestScope::client) };
         let session = Self::attach(sessions.clone(), visitor, live)?;
         parts.extensions.insert(Found(session.clone()));
         Ok(session)

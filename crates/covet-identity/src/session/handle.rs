@@ -30,13 +30,14 @@ const ATTEMPTS: u32 = 64;
 /// | `Option<Session>` | `None` | `None`: the request goes on as nobody's |
 /// | [`SessionOrNew`](super::SessionOrNew) | an empty one, stored when something is put in or somebody logs in | 503 |
 ///
-/// Values are changed in memory and stored together when the response goes out, unless it is a 5xx; when that fails, the
-/// answer is a 503 instead. Of two requests of one session at the same time none undoes what the other has done: each
-/// stores only the keys that it has changed. For one key, [`set`](Self::set) says "it is now this", and the one that comes last
-/// counts; [`update`](Self::update) says "do this to what is there", and all count. A session that ends meanwhile stays
-/// ended.
+/// Values are changed in memory and stored together when the response goes out, unless it is a 5xx; when that fails,
+/// the answer is a 503 instead. Of two requests of one session at the same time none undoes what the other has done:
+/// each stores only the keys that it has changed. For one key, [`set`](Self::set) says "it is now this", and the one
+/// that comes last counts; [`update`](Self::update) says "do this to what is there", and all count. A session that ends
+/// meanwhile stays ended.
 ///
-/// [`log_in`](Self::log_in), [`regenerate`](Self::regenerate) and [`end`](Self::end) happen at once, before they return.
+/// [`log_in`](Self::log_in), [`regenerate`](Self::regenerate) and [`end`](Self::end) happen at once, before they
+/// return.
 ///
 /// ```
 /// use covet_http::Error;
@@ -119,8 +120,8 @@ impl Session {
         self.state().live.as_ref().map(|live| timestamp(live.times.expires))
     }
 
-    /// The value of a key, with what this request has changed. A value that is not of the key's type counts as absent, and the
-    /// log has a warning.
+    /// The value of a key, with what this request has changed. A value that is not of the key's type counts as absent,
+    /// and the log has a warning.
     #[must_use]
     pub fn get<T: DeserializeOwned>(&self, key: &SessionKey<T>) -> Option<T> {
         self.state().values().get(key)
@@ -134,8 +135,8 @@ impl Session {
         self.change(Change::set(key, value)?)
     }
 
-    /// Does something to the value of a key, or to its type's default when it has none. When another request changes the
-    /// session at the same time, it is done again, to the value that is there then: it must have no other effect.
+    /// Does something to the value of a key, or to its type's default when it has none. When another request changes
+    /// the session at the same time, it is done again, to the value that is there then: it must have no other effect.
     ///
     /// # Errors
     /// As [`set`](Self::set).
@@ -158,9 +159,9 @@ impl Session {
         self.change(Change::remove(key))
     }
 
-    /// Logs a user in, once they have proved who they are: a new session with another id, so that nobody can have known it
-    /// before (session fixation). The session until now ends. What it held goes along, unless another user was logged in.
-    /// Returns the new session's name.
+    /// Logs a user in, once they have proved who they are: a new session with another id, so that nobody can have known
+    /// it before (session fixation). The session until now ends. What it held goes along, unless another user was
+    /// logged in. Returns the new session's name.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`]: nobody is logged in.
@@ -186,8 +187,8 @@ impl Session {
         Ok(id)
     }
 
-    /// Gives the session another id: at every change of what its user may do. The id until now is dead when this returns;
-    /// name and contents stay.
+    /// Gives the session another id: at every change of what its user may do. The id until now is dead when this
+    /// returns; name and contents stay.
     ///
     /// # Errors
     /// [`SessionError::Ended`] when it has ended, or another request has done the same; [`SessionError::Unavailable`].

@@ -1,12 +1,12 @@
-//! Keeps pages of other origins from changing something with a session's cookie, which the browser sends along by itself
-//! (cross-site request forgery), and from logging their visitors in as somebody else.
+//! Keeps pages of other origins from changing something with a session's cookie, which the browser sends along by
+//! itself (cross-site request forgery), and from logging their visitors in as somebody else.
 //!
-//! `SameSite` keeps other *sites* out; a neighbouring host of the same site it lets in. So a request that may change something
-//! is taken with a cookie only when its browser says that our own page has sent it: `Sec-Fetch-Site` (every browser since
-//! 2023) or, without that, an `Origin` that is our own `Host`. A program such as curl sends neither, and no page can make a
-//! browser leave both away. The rules are those of Go's `http.CrossOriginProtection`, whose design note weighs the
-//! alternatives (<https://words.filippo.io/csrf/>). A WebSocket's handshake is a `GET`, and counts as a change here: browsers
-//! let every page open one.
+//! `SameSite` keeps other *sites* out; a neighbouring host of the same site it lets in. So a request that may change
+//! something is taken with a cookie only when its browser says that our own page has sent it: `Sec-Fetch-Site` (every
+//! browser since 2023) or, without that, an `Origin` that is our own `Host`. A program such as curl sends neither, and
+//! no page can make a browser leave both away. The rules are those of Go's `http.CrossOriginProtection`, whose design
+//! note weighs the alternatives (<https://words.filippo.io/csrf/>). A WebSocket's handshake is a `GET`, and counts as a
+//! change here: browsers let every page open one.
 //!
 //! Requests that bring a token in `Authorization` do not pass here: no browser adds that by itself.
 
@@ -54,8 +54,8 @@ fn is_safe(parts: &Parts) -> bool {
     matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE) && !opens_socket
 }
 
-/// Whether an origin is this host, by what the request calls us. `Host` does not tell the scheme: that plain HTTP is not
-/// believed here is `__Host-`'s and HSTS' business.
+/// Whether an origin is this host, by what the request calls us. `Host` does not tell the scheme: that plain HTTP is
+/// not believed here is `__Host-`'s and HSTS' business.
 fn is_own(origin: &str, parts: &Parts) -> bool {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| parts.uri.authority().map(Authority::as_str));

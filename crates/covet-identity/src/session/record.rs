@@ -16,7 +16,8 @@ pub(super) struct Stored {
     pub(super) contents: Contents,
 }
 
-/// What stays as it is while the session lasts. JSON in Redis; a release may add members, and ignores those it does not know.
+/// What stays as it is while the session lasts. JSON in Redis; a release may add members, and ignores those it does not
+/// know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct About {
     /// Who is logged in.
@@ -38,8 +39,8 @@ pub(super) struct Times {
     pub(super) expires: i64,
 }
 
-/// What handlers keep in a session: a JSON object, and a number that each change makes another. It is random, not counted: a
-/// failover can lose a change, and two different changes of the same count would be taken for one.
+/// What handlers keep in a session: a JSON object, and a number that each change makes another. It is random, not
+/// counted: a failover can lose a change, and two different changes of the same count would be taken for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Contents {
     pub(super) version: u64,

@@ -11,7 +11,7 @@ use covet_core::environment::Environment;
 use covet_telemetry::logging::truncated_address;
 use covet_telemetry::metrics::Registry;
 use covet_telemetry::settings::AddressPolicy;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use metrics::Counter;
 use uuid::Uuid;
@@ -26,8 +26,9 @@ use super::token::{Owner, Place, SessionToken};
 use crate::attempts::Method;
 use crate::keys::KeyRingError;
 
-/// A session is prolonged when this part of the time that it lasts unused has passed since it was prolonged last: once an hour
-/// of 24, not at every request. So it may end by as much earlier than its last use would let it, and "last used" is as exact.
+/// A session is prolonged when this part of the time that it lasts unused has passed since it was prolonged last: once
+/// an hour of 24, not at every request. So it may end by as much earlier than its last use would let it, and "last
+/// used" is as exact.
 const PROLONGED_EVERY: u32 = 24;
 /// Longest user agent that is kept, in bytes.
 const LONGEST_USER_AGENT: usize = 256;
@@ -92,11 +93,11 @@ pub struct SessionInfo {
     pub address: Option<String>,
 }
 
-/// Who opens a session, as far as it is kept.
+/// Who sends a request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Visitor {
-    user_agent: Option<String>,
-    address: Option<String>,
+    pub(super) user_agent: Option<HeaderValue>,
+    pub(super) address: Option<IpAddr>,
 }
 
 /// A session that has been found or opened.
@@ -162,7 +163,8 @@ impl Sessions {
         Ok(self.inner.store.end(Place { owner: Owner::of_user(user), id }).await?)
     }
 
-    /// Ends all sessions of a user's but this one, and says how many: after a change of password, or of what a user may do.
+    /// Ends all sessions of a user's but this one, and says how many: after a change of password, or of what a user may
+    /// do.
     ///
     /// # Errors
     /// [`SessionError::Unavailable`]. Whether they have ended is not known then.
@@ -253,8 +255,8 @@ impl Sessions {
             user,
             created_at,
             ends_at: timestamp(now.saturating_add(millis(self.inner.lifetime))),
-            user_agent: visitor.user_agent.clone(),
-            address: visitor.address.clone(),
+            user_agent: kept_user_agent(visitor),
+            address: self.kept_address(visitor),
         };
         let times = self.times(now, &about);
         let contents = Contents::new(json);
@@ -264,18 +266,15 @@ impl Sessions {
         Ok(Live { token, about, times, contents, by_old_key: false })
     }
 
-    /// What may be kept of who sends a request.
-    pub(super) fn visitor(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Visitor {
-        let agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
-        let address = address.and_then(|address| match self.inner.addresses {
+    /// As much of the client's address as may be kept.
+    fn kept_address(&self, visitor: &Visitor) -> Option<String> {
+        let address = visitor.address?;
+        match self.inner.addresses {
             AddressPolicy::Full => Some(address.to_string()),
             AddressPolicy::Truncated => Some(truncated_address(address).to_string()),
             // A pseudonym tells its owner nothing.
             AddressPolicy::Hashed | AddressPolicy::Off => None,
-        });
-        // A header's text is ASCII here, so it can be cut anywhere.
-        let user_agent = agent.map(|agent| agent[..agent.len().min(LONGEST_USER_AGENT)].to_owned());
-        Visitor { user_agent, address }
+        }
     }
 
     /// The times of a session that is used now.
@@ -308,6 +307,12 @@ impl From<Listed> for SessionInfo {
     }
 }
 
+fn kept_user_agent(visitor: &Visitor) -> Option<String> {
+    let agent = visitor.user_agent.as_ref()?.to_str().ok()?;
+    // A header's text is ASCII here, so it can be cut anywhere.
+    Some(agent[..agent.len().min(LONGEST_USER_AGENT)].to_owned())
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -319,7 +324,6 @@ pub(super) fn timestamp(millis: i64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use covet_core::settings::Section;
-    use http::{HeaderValue, header};
 
     use super::*;
 
@@ -343,24 +347,20 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_of_an_address_than_the_log_may_tell() {
-        let address = Some("203.0.113.77".parse().unwrap());
+        let visitor = Visitor { address: Some("203.0.113.77".parse().unwrap()), user_agent: None };
         for (policy, kept) in [
             (AddressPolicy::Full, Some("203.0.113.77")),
             (AddressPolicy::Truncated, Some("203.0.113.0")),
             (AddressPolicy::Hashed, None),
             (AddressPolicy::Off, None),
         ] {
-            let visitor = sessions(policy).visitor(&HeaderMap::new(), address);
-            assert_eq!(visitor.address.as_deref(), kept, "{policy:?}");
+            assert_eq!(sessions(policy).kept_address(&visitor).as_deref(), kept, "{policy:?}");
         }
     }
 
     #[test]
     fn a_user_agent_is_kept_as_text_and_cut() {
-        let kept = |value: HeaderValue| {
-            let headers = HeaderMap::from_iter([(header::USER_AGENT, value)]);
-            sessions(AddressPolicy::Full).visitor(&headers, None).user_agent
-        };
+        let kept = |value| kept_user_agent(&Visitor { user_agent: Some(value), address: None });
         assert_eq!(kept(HeaderValue::from_static("Firefox")).as_deref(), Some("Firefox"));
         assert_eq!(kept("x".repeat(1000).parse().unwrap()).unwrap().len(), LONGEST_USER_AGENT);
         assert_eq!(kept(HeaderValue::from_bytes(b"\xff").unwrap()), None);

@@ -15,13 +15,14 @@ use super::origin::is_origin;
 #[derive(Debug, Clone, Settings)]
 #[settings(section = "session", validate = "check")]
 pub struct SessionSettings {
-    /// Keys that sign session cookies, at least 32 bytes each in production. Several are separated by commas or line ends: the
-    /// first signs, all verify. To rotate: add the new key at the end everywhere, then move it to the front; whoever comes
-    /// with a cookie of the old key gets one of the new. Remove the old key once `COVET_SESSION__LIFETIME` has passed.
+    /// Keys that sign session cookies, at least 32 bytes each in production. Several are separated by commas or line
+    /// ends: the first signs, all verify. To rotate: add the new key at the end everywhere, then move it to the front;
+    /// whoever comes with a cookie of the old key gets one of the new. Remove the old key once
+    /// `COVET_SESSION__LIFETIME` has passed.
     #[setting(variable = "SECRET_KEY", key_material, example = "openssl rand -hex 32")]
     pub secret_key: SecretString,
-    /// Name of the cookie. Where the service is reached by TLS, `__Host-` stands before it: always but in development without
-    /// `COVET_HTTP__TLS_CERTIFICATE`.
+    /// Name of the cookie. Where the service is reached by TLS, `__Host-` stands before it: always but in development
+    /// without `COVET_HTTP__TLS_CERTIFICATE`.
     #[setting(default = "session")]
     pub cookie_name: String,
     /// Whether a browser sends the cookie with requests that begin on a page of another site.
@@ -36,14 +37,15 @@ pub struct SessionSettings {
     /// Most that a session can hold, as JSON.
     #[setting(default = "16KiB", min = "64B", max = "1MiB")]
     pub data_limit: ByteSize,
-    /// Other origins whose pages may change something with a session's cookie, and open a session. Their site must be ours: a
-    /// browser sends the cookie from no other. They need `COVET_CORS__ALLOWED_ORIGINS` and `COVET_CORS__CREDENTIALS` too.
+    /// Other origins whose pages may change something with a session's cookie, and open a session. Their site must be
+    /// ours: a browser sends the cookie from no other. They need `COVET_CORS__ALLOWED_ORIGINS` and
+    /// `COVET_CORS__CREDENTIALS` too.
     #[setting(default = "", example = "https://app.covet.example")]
     pub trusted_origins: Vec<String>,
 }
 
-/// Whether a browser sends the cookie with requests that begin on a page of another site. There is no `none`: browsers keep
-/// cookies of other sites to themselves more and more; an application on another site takes access tokens.
+/// Whether a browser sends the cookie with requests that begin on a page of another site. There is no `none`: browsers
+/// keep cookies of other sites to themselves more and more; an application on another site takes access tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, SettingValue)]
 pub enum SameSite {
     /// When somebody follows a link to here; not with forms, images or scripts.

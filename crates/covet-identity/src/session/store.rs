@@ -1,8 +1,8 @@
 //! Where sessions lie: in this process, or in Redis, where every instance finds them.
 //!
-//! Both keep the same rules, which the tests below run on both: what has ended is not found, a change says which version it
-//! changes, a change never brings back a session that has ended, and a user's sessions and the number of all are known at any
-//! time. Each operation is one step that nobody sees half done.
+//! Both keep the same rules, which the tests below run on both: what has ended is not found, a change says which
+//! version it changes, a change never brings back a session that has ended, and a user's sessions and the number of all
+//! are known at any time. Each operation is one step that nobody sees half done.
 
 mod memory;
 mod redis;

@@ -15,7 +15,7 @@ const FORM_DEADLINE: Duration = Duration::from_secs(120);
 /// Six Redis servers on this machine that share the slots: 0 to 2 begin as masters, 3 to 5 as their replicas. All want the
 /// same password.
 ///
-/// Timing: `cluster-node-timeout` 1000, a fifteenth of the default. A master that vanishes is replaced some two seconds later.
+/// Timing: `cluster-node-timeout` 2000; the default is 15000. A master that vanishes is replaced some three seconds later.
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<Node>,
@@ -43,7 +43,7 @@ impl RedisCluster {
             let lines = [
                 line("cluster-enabled", "yes"),
                 line("cluster-config-file", "nodes.conf"),
-                line("cluster-node-timeout", "1000"),
+                line("cluster-node-timeout", "2000"),
                 line("cluster-port", &free_port()?.to_string()),
             ];
             let mut node = Node::new(Access::new(Some(PASSWORD.to_owned()))?, TempDir::new("redis-cluster")?, &lines)?;

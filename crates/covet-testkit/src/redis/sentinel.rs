@@ -19,7 +19,7 @@ const FAILOVER_DEADLINE: Duration = Duration::from_secs(90);
 /// One Redis master, two replicas and three sentinels with a quorum of two, all on this machine and empty. Redis and the
 /// sentinels want a password each, and every node has `masterauth`, so that a former master can follow the new one.
 ///
-/// Timings: `down-after-milliseconds` 500, `failover-timeout` 3000: in production ten times that.
+/// Timings: `down-after-milliseconds` 1000, `failover-timeout` 3000: in production several times that.
 #[derive(Debug)]
 pub struct RedisSentinel {
     nodes: Vec<Node>,
@@ -52,7 +52,7 @@ impl RedisSentinel {
             let lines = [
                 of_master("monitor", &format!("127.0.0.1 {master} 2")),
                 of_master("auth-pass", PASSWORD),
-                of_master("down-after-milliseconds", "500"),
+                of_master("down-after-milliseconds", "1000"),
                 of_master("failover-timeout", "3000"),
                 of_master("parallel-syncs", "1"),
             ];

@@ -165,7 +165,7 @@ fn judge(step: &Step, reply: &TestReply, asked: &[(Method, HeaderMap)], bodies: 
         }
     }
     if let Some(least) = step.age
-        && reply.header("age").parse::<u64>().is_ok_and(|age| age >= least) == false
+        && !reply.header("age").parse::<u64>().is_ok_and(|age| age >= least)
     {
         return Err(format!("the age is {:?}, not {least} or more", reply.header("age")));
     }

@@ -1,7 +1,7 @@
 //! Sessions in this process: for one instance, and gone with it.
 //!
-//! Everything is under one lock, held for a look into a map; nothing waits under it. What has ended goes when the next session
-//! is opened or the number is asked for.
+//! Everything is under one lock, held for a look into a map; nothing waits under it. What has ended goes when the next
+//! session is opened or the number is asked for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
 //! Sessions in Redis: every instance finds them, and they last as long as Redis does.
 //!
-//! An owner's sessions lie in one hash, and the users' sessions of its group in one sorted set by when they end; what changes
-//! both is one script. Hash and set share the hash tag of the group, so they lie in one slot of a cluster, and the groups are
-//! spread over it. Every key has a time to live: that of the session that ends last.
+//! An owner's sessions lie in one hash, and the users' sessions of its group in one sorted set by when they end; what
+//! changes both is one script. Hash and set share the hash tag of the group, so they lie in one slot of a cluster, and
+//! the groups are spread over it. Every key has a time to live: that of the session that ends last.
 //!
 //! ```text
 //! {service}:session:{17}:3fa9…   hash         <id>:k <id>:a <id>:u <id>:e <id>:v <id>:d …
