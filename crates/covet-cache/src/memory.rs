@@ -21,7 +21,7 @@ use crate::CacheKey;
 use crate::format::Generations;
 use crate::look::Look;
 
-/// What an entry takes beside its key and its encoded value, in bytes: measured with `tests/memory.rs`.
+/// What an entry takes beside its key and its encoded value, in bytes: checked against the allocator by `tests/weight.rs`.
 pub(crate) const OVERHEAD: usize = 320;
 
 /// The entries of one cache.
