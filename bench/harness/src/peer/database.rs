@@ -2,7 +2,6 @@
 
 use super::{ARGUMENTS, COVET, COVET_DUTIES, COVET_ENVIRONMENT, Peer};
 use crate::database::Kind;
-use crate::verification::Duties;
 
 /// Covet on SQLite.
 pub(crate) const COVET_SQLITE: &str = "covet-sqlite";
