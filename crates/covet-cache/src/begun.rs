@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::Backend;
 use crate::format::Generations;
+use crate::look::fingerprint;
 use crate::{Cache, CacheKey, CacheOperation, Cacheable, Result};
 
 /// How the tags of a key were before something was read from its source.
@@ -14,8 +15,7 @@ impl Begun {
     /// A number for how the tags were: another one after an invalidation.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        // Generations are random already.
-        self.0.iter().fold(0, |sum: u64, generation| sum.rotate_left(7) ^ generation)
+        fingerprint(&self.0)
     }
 }
 
@@ -26,12 +26,9 @@ impl Cache {
     /// # Errors
     /// Those of [`get`](Self::get).
     pub async fn begin<T: Cacheable>(&self, key: &CacheKey<T>) -> Result<Begun> {
-        let inner = &*self.0;
-        let ttl = inner.lifetimes.tag(inner.lifetimes.of(key.lifetime()));
-        match &inner.backend {
+        let ttl = self.0.tag_lifetime(key);
+        match &self.0.backend {
             Backend::Memory(memory) => Ok(Begun(memory.begin(key.tags(), ttl))),
-            // Nothing to note, and no need to ask.
-            Backend::Redis(_) if key.tags().is_empty() => Ok(Begun(Generations::default())),
             Backend::Redis(remote) => Ok(Begun(remote.begin(key.tags(), None, ttl).await?)),
         }
     }

@@ -167,28 +167,8 @@ impl Cache {
     /// [`Error::Refused`] of Redis: what was there before is then removed when Redis is back, and not used by this instance
     /// until then. Because of the value it stays.
     pub async fn set<T: Cacheable>(&self, key: &CacheKey<T>, value: T) -> Result<Arc<T>> {
-        let (inner, value) = (&*self.0, Arc::new(value));
-        let ttl = inner.lifetimes.of(key.lifetime());
-        match &inner.backend {
-            Backend::Memory(memory) => {
-                let size = inner.size(key, &value)?;
-                inner.flights.detach(key.name());
-                inner.timed(CacheOperation::Set, || {
-                    let generations = memory.begin(key.tags(), inner.tag_lifetime(key));
-                    memory.store(key, Some(Arc::clone(&value)), size, generations, ttl);
-                });
-            }
-            Backend::Redis(remote) => {
-                let generations = remote.begin(key.tags(), None, inner.tag_lifetime(key)).await?;
-                let bytes = inner.encode(key, &generations, Some(&value))?;
-                inner.flights.detach(key.name());
-                remote.set(key.name(), &bytes, ttl).await?;
-                if key.is_near() {
-                    inner.forget_near(&[key.name().to_owned()], &[]).await;
-                }
-            }
-        }
-        inner.instruments.stored_for(ttl);
+        let (begun, value) = (self.begin(key).await?, Arc::new(value));
+        self.set_begun(key, &begun, Arc::clone(&value)).await?;
         Ok(value)
     }
 

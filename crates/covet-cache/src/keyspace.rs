@@ -208,11 +208,16 @@ fn shortened(name: String, prefix: &str) -> String {
     if name.len() <= MAX_LENGTH && !name.bytes().any(|byte| matches!(byte, b'{' | b'}')) {
         return name;
     }
-    let mut short = format!("{prefix}:sha256-");
-    for byte in Sha256::digest(name.as_bytes()) {
-        let _ = write!(short, "{byte:02x}");
+    format!("{prefix}:{}", hashed(&name))
+}
+
+/// The SHA-256 of a text, as it stands in keys in place of the text.
+pub(crate) fn hashed(text: &str) -> String {
+    let mut hash = String::from("sha256-");
+    for byte in Sha256::digest(text) {
+        let _ = write!(hash, "{byte:02x}");
     }
-    short
+    hash
 }
 
 const fn is_prefix(prefix: &str) -> bool {

@@ -36,9 +36,9 @@ use covet_core::clock::Clock;
 use covet_core::settings::Invalid;
 use covet_telemetry::metrics::instruments::CacheInstruments;
 use futures_util::future::join_all;
-use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
 
+use crate::keyspace::hashed;
 use crate::settings::CacheSettings;
 use crate::{CacheOperation, Error, Result, operations};
 
@@ -204,9 +204,7 @@ impl Redis {
         if name.len() <= KEY_BYTES {
             return name.into_bytes();
         }
-        let hash = Sha256::digest(&name[service.len() + prefix.len() + 2..]);
-        let hexadecimal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{service}:{prefix}:sha256-{hexadecimal}").into_bytes()
+        format!("{service}:{prefix}:{}", hashed(&name[service.len() + prefix.len() + 2..])).into_bytes()
     }
 
     /// What each master that answers tells about itself, with its address.
