@@ -9,12 +9,15 @@
 //! | the phases of the process, from start to exit | [`lifecycle`] |
 //! | health checks and their report | [`health`] |
 //! | the time | [`clock`] |
+//! | pauses between attempts | [`backoff`] |
 //! | identifiers and randomness | [`ids`] |
+//! | certificates of connections to servers | `tls`, with the feature of this name |
 //!
 //! Not here: HTTP (`covet-http`), metrics and logs (`covet-telemetry`).
 
 extern crate self as covet_core;
 
+pub mod backoff;
 pub mod clock;
 pub mod environment;
 pub mod health;
@@ -23,3 +26,5 @@ pub mod lifecycle;
 pub mod problem;
 pub mod secret;
 pub mod settings;
+#[cfg(feature = "tls")]
+pub mod tls;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ::redis::{PushInfo, PushKind, Value, cmd};
 use bytes::Bytes;
+use covet_core::backoff::Backoff;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -102,7 +103,7 @@ struct Listener {
 
 impl Listener {
     async fn listen(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             while self.hub.open().is_empty() {
                 self.hub.changed().await;
@@ -114,7 +115,7 @@ impl Listener {
                     self.subscribed.send_replace(HashSet::new());
                     // One that is lost at once is not replaced at once.
                     if since.elapsed() > ROUND {
-                        pause = FIRST_PAUSE;
+                        backoff.reset();
                     }
                 }
                 Err(error) => {
@@ -122,9 +123,7 @@ impl Listener {
                     self.lost = true;
                 }
             }
-            // Not all instances at once.
-            sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            sleep(backoff.pause()).await;
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use covet_core::backoff::Backoff;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -99,7 +100,8 @@ impl Kept {
             sentinels.watch(News(Arc::clone(&shared)));
         }
         let end = CancellationToken::new();
-        let keeper = Keeper { kept: Arc::clone(&shared), finder, listener, pause: FIRST_PAUSE, last: None };
+        let backoff = Backoff::new(FIRST_PAUSE, shared.limits.pause);
+        let keeper = Keeper { kept: Arc::clone(&shared), finder, listener, backoff, last: None };
         runtime.spawn(end.clone().run_until_cancelled_owned(keeper.keep()));
         Self { shared, _end: end.drop_guard() }
     }
@@ -218,7 +220,7 @@ struct Keeper {
     kept: Arc<Shared>,
     finder: Finder,
     listener: Option<Listener>,
-    pause: Duration,
+    backoff: Backoff,
     /// The server that it went to last.
     last: Option<Host>,
 }
@@ -233,7 +235,7 @@ impl Keeper {
                     let since = Instant::now();
                     self.tend(live).await;
                     if since.elapsed() >= SHORT_LIFE {
-                        self.pause = FIRST_PAUSE;
+                        self.backoff.reset();
                         if !self.kept.is_down() {
                             continue;
                         }
@@ -287,11 +289,7 @@ impl Keeper {
     /// A pause before the next attempt, which news end.
     async fn rest(&mut self) {
         let kept = &*self.kept;
-        let longest = kept.limits.pause;
-        // Not all instances at once.
-        let pause = self.pause.min(longest).mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.pause = (self.pause * 2).min(longest);
-        let over = Instant::now() + pause;
+        let over = Instant::now() + self.backoff.pause();
         loop {
             tokio::select! {
                 () = sleep_until(over) => return,

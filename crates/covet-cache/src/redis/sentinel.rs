@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ::redis::{PushInfo, PushKind, Value, cmd, pipe};
 use arc_swap::ArcSwap;
+use covet_core::backoff::Backoff;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Handle;
@@ -260,14 +261,13 @@ impl Shared {
     fn listen_to(self: &Arc<Self>, host: Host) {
         let shared = Arc::downgrade(self);
         let task = async move {
-            let mut pause = FIRST_PAUSE;
+            let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
             while let Some(sentinels) = shared.upgrade() {
                 if sentinels.listen(&host).await {
-                    pause = FIRST_PAUSE;
+                    backoff.reset();
                 }
                 drop(sentinels);
-                sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                sleep(backoff.pause()).await;
             }
         };
         self.runtime.spawn(self.end.clone().run_until_cancelled_owned(task));

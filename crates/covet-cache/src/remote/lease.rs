@@ -16,12 +16,13 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use crate::redis::Script;
+use covet_core::backoff::Backoff;
 use tokio::runtime::Handle;
 
 use super::{Remote, decode, millis};
 use crate::format::Generations;
 use crate::look::{Seen, Wanted, fingerprint};
+use crate::redis::Script;
 use crate::{CacheKey, CacheOperation, Cacheable, Redis, Result};
 
 /// First and longest pause between two looks.
@@ -94,7 +95,7 @@ impl Remote {
         let (entry, lease) = (self.full(key.name()), self.lease_of(key.name()));
         let token = format!("{:016x}", fastrand::u64(..));
         let lasts = millis(self.lease).to_string();
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let fingerprint = format!("{:016x}", fingerprint(&generations));
             let arguments: [&[u8]; 3] = [fingerprint.as_bytes(), token.as_bytes(), lasts.as_bytes()];
@@ -119,8 +120,7 @@ impl Remote {
             if let Some(lease) = lease {
                 return Ok(Begun::Lease(lease));
             }
-            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(backoff.pause()).await;
             if !key.tags().is_empty() {
                 match self.look(key, || ()).await?.0.found(wanted) {
                     Ok(found) => return Ok(Begun::Found(found)),

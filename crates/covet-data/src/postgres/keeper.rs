@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
+use covet_core::backoff::Backoff;
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
@@ -49,12 +50,12 @@ pub(super) fn start(primary: &Arc<Pool>, replicas: &Arc<Replicas>) -> Result<()>
 }
 
 async fn tend(pool: &Weak<Pool>) {
-    let mut pause = RETRY.0;
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     while let Some(pool) = pool.upgrade() {
         match pool.tend() {
             Condition::Closed => return,
             Condition::Well => {
-                pause = RETRY.0;
+                backoff.reset();
                 let nudge = pool.keeper();
                 drop(pool);
                 let _ = timeout(TICK, nudge.notified()).await;
@@ -62,9 +63,7 @@ async fn tend(pool: &Weak<Pool>) {
             Condition::Outage => {
                 pool.probe().await;
                 drop(pool);
-                // Not all instances at once.
-                sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-                pause = (pause * 2).min(RETRY.1);
+                sleep(backoff.pause()).await;
             }
         }
     }

@@ -1,18 +1,21 @@
 //! TLS to PostgreSQL by rustls: whom a connection believes, by `sslmode`.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use covet_core::tls;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::target::{SslMode, TlsOptions};
 use crate::Error;
+
+const NOBODY_TRUSTED: &str = "sslmode wants the server's certificate checked, but this system lists no authorities; \
+                              name the server's with sslrootcert=/path/ca.pem in DATABASE_URL, or install \
+                              ca-certificates";
 
 /// What makes TLS connections of this mode.
 pub(super) fn connector(mode: SslMode, options: &TlsOptions) -> Result<MakeRustlsConnect, Error> {
@@ -20,7 +23,8 @@ pub(super) fn connector(mode: SslMode, options: &TlsOptions) -> Result<MakeRustl
     let verifier: Arc<dyn ServerCertVerifier> = match mode {
         SslMode::Disable | SslMode::Prefer | SslMode::Require => Arc::new(Anybody(Arc::clone(&provider))),
         SslMode::VerifyCa | SslMode::VerifyFull => {
-            let roots = roots(options.root_certificate.as_deref())?;
+            let roots =
+                tls::authorities(options.root_certificate.as_deref(), NOBODY_TRUSTED).map_err(Error::Connection)?;
             let whole = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()
                 .map_err(|error| Error::Connection(format!("sslrootcert cannot be used: {error}")))?;
@@ -35,8 +39,7 @@ pub(super) fn connector(mode: SslMode, options: &TlsOptions) -> Result<MakeRustl
     let config = match &options.own {
         None => config.with_no_client_auth(),
         Some((certificate, key)) => {
-            let certificates = certificates(certificate)?;
-            let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+            let (certificates, key_der) = tls::identity(certificate, key).map_err(Error::Connection)?;
             config.with_client_auth_cert(certificates, key_der).map_err(|error| {
                 let (certificate, key) = (certificate.display(), key.display());
                 Error::Connection(format!("sslcert={certificate} and sslkey={key} cannot be used: {error}"))
@@ -44,41 +47,6 @@ pub(super) fn connector(mode: SslMode, options: &TlsOptions) -> Result<MakeRustl
         }
     };
     Ok(MakeRustlsConnect::new(config))
-}
-
-fn roots(file: Option<&Path>) -> Result<RootCertStore, Error> {
-    let mut roots = RootCertStore::empty();
-    match file {
-        Some(file) => {
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|error| unreadable(file, &error))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(Error::Connection(
-                    "sslmode wants the server's certificate checked, but this system lists no authorities; \
-                     name the server's with sslrootcert=/path/ca.pem in DATABASE_URL, or install ca-certificates"
-                        .to_owned(),
-                ));
-            }
-        }
-    }
-    Ok(roots)
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match read {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(unreadable(file, &"there is no certificate in it")),
-        Err(error) => Err(unreadable(file, &error)),
-    }
-}
-
-fn unreadable(file: &Path, why: &dyn std::fmt::Display) -> Error {
-    Error::Connection(format!("{}: {why}. It must be a PEM file that this user may read", file.display()))
 }
 
 /// `require`: encrypted, but to whoever answers.
