@@ -8,7 +8,7 @@ use covet_cache::settings::CacheSettings;
 use covet_cache::{Cache, CacheKey, CacheOperation, CacheParts, Error, Keyspace, Ttl};
 use covet_core::clock::Clock;
 use covet_telemetry::metrics::Registry;
-use covet_testkit::Redis;
+use covet_testkit::{Redis, eventually};
 
 static NEAR: Keyspace<u64> = Keyspace::new("near", Ttl::Query).near();
 static FAR: Keyspace<u64> = Keyspace::new("far", Ttl::Query);
@@ -57,16 +57,6 @@ impl Instance {
         delete.arg(redis.key(prefix, key));
         assert_eq!(redis.call::<u64>(CacheOperation::Delete, &delete).await.unwrap(), 1);
     }
-}
-
-async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let limit = Duration::from_secs(30);
-    tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {limit:?}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,14 +4,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use covet_cache::settings::CacheSettings;
 use covet_cache::{Cache, CacheCheck, CacheCollector, CacheParts, Error, Keyspace, Ttl};
 use covet_core::clock::Clock;
 use covet_core::health::{Check as _, Status};
 use covet_telemetry::metrics::Registry;
-use covet_testkit::Redis;
+use covet_testkit::{Redis, eventually};
 
 static NAMES: Keyspace<String> = Keyspace::new("names", Ttl::Query);
 
@@ -21,16 +20,6 @@ async fn open(url: &str) -> (Cache, Registry) {
     let cache = Cache::connect(parts).await.unwrap();
     metrics.register(Arc::new(CacheCollector::new(&cache)));
     (cache, metrics)
-}
-
-async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let limit = Duration::from_secs(30);
-    tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {limit:?}"));
 }
 
 async fn load(cache: &Cache, loads: &AtomicUsize) -> String {

@@ -26,7 +26,7 @@
 //! | a receiver of traces | [`OtlpReceiver`] |
 //! | an HTTP client | [`http_client`] |
 //! | any other program | [`Process`], [`TempDir`], [`free_port`] |
-//! | "until it is so", with a deadline | [`wait_until`] |
+//! | "until it is so", with a deadline | [`wait_until`], [`eventually`] |
 //!
 //! Not for: benchmarks (see `bench/`), and not for production code: it starts programs and sends signals.
 //!
@@ -69,4 +69,4 @@ pub use program::{cargo_binary, find_program};
 pub use prometheus::Prometheus;
 pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
 pub use service::{Service, ServiceBuilder};
-pub use wait::wait_until;
+pub use wait::{eventually, wait_until};

@@ -9,6 +9,8 @@ use crate::{Error, Result};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// Only a hopeless wait gets there.
+const SOON: Duration = Duration::from_secs(20);
 /// So that the last question is not cut before it can be answered.
 const SHORTEST_QUESTION: Duration = Duration::from_secs(1);
 
@@ -57,6 +59,20 @@ pub async fn wait_until<T, Seen: Display>(
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Waits until `condition` holds: for what happens at once on an idle machine, in tests that have nothing to do about it.
+///
+/// # Panics
+///
+/// When it does not hold within 20 seconds.
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            sleep(FIRST_PAUSE).await;
+        }
+    };
+    timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {SOON:?}"));
 }
 
 #[cfg(test)]

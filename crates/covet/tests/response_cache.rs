@@ -12,6 +12,7 @@ use covet::cache::Ttl;
 use covet::clock::{Clock, ManualClock};
 use covet::prelude::*;
 use covet::testing::{TestApp, TestReply};
+use covet_testkit::eventually;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::Semaphore;
@@ -387,12 +388,7 @@ async fn a_change_of_the_same_uri_ends_what_is_kept_of_it_whoever_declares_it() 
 }
 
 async fn until(condition: impl Fn() -> bool) {
-    let met = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), met).await.unwrap();
+    eventually("what the handler was asked", async || condition()).await;
 }
 
 /// `GET /n` answers with how often it was asked, and only when the gate lets it.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use covet_cache::Cache;
 use covet_cache::settings::CacheSettings;
 use covet_telemetry::metrics::Registry;
+pub(crate) use covet_testkit::eventually;
 
 /// Where caches are opened.
 pub(crate) trait Stage {
@@ -53,16 +54,6 @@ impl Instance {
 
 /// A limit for what happens at once on an idle machine. Only a hopeless wait gets there.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-
-/// Waits until `condition` holds.
-pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {SOON:?}"));
-}
 
 /// Hands the names of all behaviours to `$with`.
 macro_rules! behaviours {

@@ -1,11 +1,10 @@
-//! A database of its own, and waiting for conditions.
-
-use std::time::Duration;
+//! A database of its own.
 
 use covet_core::clock::Clock;
 use covet_data::settings::DatabaseSettings;
 use covet_data::{Db, params};
 use covet_testkit::Database;
+pub(crate) use covet_testkit::eventually;
 
 /// A `Db` on an empty database.
 pub(crate) struct Fixture {
@@ -74,14 +73,3 @@ pub(crate) const THINGS: &str =
 /// Takes a while to tell the names in `things`, as they were when it began.
 pub(crate) const SLOWLY: &str = "SELECT name FROM things, pg_sleep(0.3)";
 pub(crate) const INSERT: &str = "INSERT INTO things (name) VALUES ($1)";
-
-/// Waits until `condition` holds.
-pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {limit:?}"));
-}

@@ -1,10 +1,10 @@
-//! A database in a folder of its own, and waiting for conditions.
+//! A database in a folder of its own.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use covet_core::clock::Clock;
 use covet_data::{Db, params, settings::DatabaseSettings};
+pub(crate) use covet_testkit::eventually;
 use tempfile::TempDir;
 
 /// Removed with everything in it when dropped.
@@ -64,14 +64,3 @@ pub(crate) const INSERT: &str = "INSERT INTO things (name) VALUES ($1)";
 /// A statement that computes for a long time, and reads only.
 pub(crate) const ENDLESS: &str =
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0";
-
-/// Waits until `condition` holds.
-pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {limit:?}"));
-}
