@@ -522,6 +522,28 @@ async fn the_handler_can_confirm_what_is_stale_by_its_own_tag() {
 }
 
 #[tokio::test]
+async fn a_confirmation_that_sets_a_cookie_is_for_its_client_alone() {
+    let (app, hand) = start(|context| {
+        let handler = async |headers: HeaderMap| {
+            let etag = [("etag", "\"own\"")];
+            match headers.contains_key("if-none-match") {
+                true => (StatusCode::NOT_MODIFIED, etag, [("set-cookie", "a=1")]).into_response(),
+                false => (etag, "made").into_response(),
+            }
+        };
+        Router::new().route("/", get(handler).cached(five_minutes(context)))
+    })
+    .await;
+    app.get("/").send().await;
+    hand.advance(Duration::from_secs(400));
+    for _ in 0..2 {
+        let reply = app.get("/").send().await;
+        assert_eq!((reply.status(), reply.text().as_str(), reply.header("set-cookie")), (200, "made", "a=1"));
+        assert_eq!(status(&reply), "covet; fwd=stale; detail=set-cookie");
+    }
+}
+
+#[tokio::test]
 async fn clients_may_ask_for_a_fresh_one_unless_the_operator_says_no() {
     let (app, _, _) = counting(five_minutes).await;
     app.get("/n").send().await;

@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::flight::{Lead, Outcome, Turn, landing};
 use super::serve::{Asked, Looked};
-use super::status::{Forwarded, Status};
+use super::status::{CACHE_STATUS, Forwarded, Status};
 use super::stored::{self, Entry, Stored, Variants};
 use super::terms::{self, Refusal, Terms, Use};
 use super::{CachedRoute, key, store};
@@ -329,33 +329,38 @@ impl Answered<'_> {
         if kept.completed && !new.contains_key(CACHE_CONTROL) {
             headers.remove(CACHE_CONTROL);
         }
-        let terms = Terms::of(kept.status(), &headers, &self.route.cache.defaults, now, delay);
+        let terms = Terms::of(kept.status(), &headers, &self.route.cache.defaults, now, delay)
+            .and_then(|terms| if self.is_anothers() { Err(Refusal::Caller) } else { Ok(terms) })
+            .and_then(|terms| Ok((terms, terms.worth(self.route.to_confirm()).ok_or(Refusal::NoFreshness)?)));
+        let (terms, worth) = match terms {
+            Ok(decided) => decided,
+            Err(refusal) => {
+                // What is kept, with the headers of this 304, for this client alone.
+                headers.remove(CACHE_STATUS);
+                let mut response = Response::new(Body::from(kept.body.clone()));
+                *response.status_mut() = kept.status();
+                *response.headers_mut() = headers;
+                return Kept::Left(response, refusal);
+            }
+        };
         stored::remove_what_is_not_kept(&mut headers);
         let completed = self.route.complete(&mut headers);
-        let storable = terms.and_then(|terms| {
-            let worth = terms.worth(self.route.to_confirm()).ok_or(Refusal::NoFreshness)?;
-            Ok((terms, worth))
-        });
-        let (terms, worth, refusal) = match storable {
-            Ok((terms, worth)) => (terms, Some(worth), None),
-            Err(refusal) => (kept.terms, None, Some(refusal)),
-        };
         let entry = Arc::new(Entry::Response(Stored {
             status: kept.status,
             headers: stored::arranged(headers),
             body: kept.body.clone(),
             terms,
-            until: worth.map_or(0, |worth| after(now, worth)),
+            until: after(now, worth),
             own_etag: kept.own_etag,
             completed,
             vary: kept.vary.clone(),
             selected: kept.selected.clone(),
         }));
-        let stored = match (worth, begun) {
-            (Some(worth), Some(begun)) => self.put(&self.looked.name, begun, &entry, worth).await,
-            _ => false,
+        let stored = match begun {
+            Some(begun) => self.put(&self.looked.name, begun, &entry, worth).await,
+            None => false,
         };
-        Kept::Entry { entry, stored, refusal }
+        Kept::Entry { entry, stored, refusal: (!stored).then_some(Refusal::CacheUnavailable) }
     }
 
     async fn keep_new(&self, response: Response, delay: u64, begun: Option<&Begun>) -> Kept {
