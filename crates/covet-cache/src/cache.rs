@@ -290,19 +290,8 @@ impl Cache {
                     inner.uses.with_near(key.keyspace(), CacheUse::hit);
                     return Ok(found);
                 }
-                let moment = near.map(|near| {
-                    inner.uses.with_near(key.keyspace(), CacheUse::missed);
-                    near.moment()
-                });
-                let unreadable = || {
-                    let why = "it was written by another release, or by somebody else";
-                    inner.uses.refused(key.keyspace(), Refusal::Unreadable, &why);
-                };
-                let (found, size) = remote.look(key, unreadable).await?;
-                if let (Some(near), Some(moment)) = (near, moment) {
-                    near.keep(key, &found, size, moment);
-                }
-                found
+                // Boxed, so that who finds it in memory does not carry what asks Redis.
+                Box::pin(inner.look_in_redis(remote, near, key)).await?
             }
         };
         inner.uses.with(key.keyspace(), |of| match found {
@@ -314,6 +303,28 @@ impl Cache {
 }
 
 impl Inner {
+    /// Reads from Redis, and keeps what is found near.
+    async fn look_in_redis<T: Cacheable>(
+        &self,
+        remote: &Remote,
+        near: Option<&Near>,
+        key: &CacheKey<T>,
+    ) -> Result<Look<T>> {
+        let moment = near.map(|near| {
+            self.uses.with_near(key.keyspace(), CacheUse::missed);
+            near.moment()
+        });
+        let unreadable = || {
+            let why = "it was written by another release, or by somebody else";
+            self.uses.refused(key.keyspace(), Refusal::Unreadable, &why);
+        };
+        let (found, size) = remote.look(key, unreadable).await?;
+        if let (Some(near), Some(moment)) = (near, moment) {
+            near.keep(key, &found, size, moment);
+        }
+        Ok(found)
+    }
+
     /// Runs something in memory, and measures it.
     pub(crate) fn timed<R>(&self, operation: CacheOperation, work: impl FnOnce() -> R) -> R {
         let began = self.clock.monotonic();

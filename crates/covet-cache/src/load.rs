@@ -52,11 +52,30 @@ impl Cache {
         T: Cacheable,
         F: AsyncFnOnce() -> Result<Option<T>, E>,
     {
-        // `None`: the cache cannot be asked.
-        let generations = match self.look(key).await.map(|look| look.found(wanted)) {
+        let seen = match self.look(key).await.map(|look| look.found(wanted)) {
             Ok(Ok(found)) => return Ok(found),
-            Ok(Err(seen)) => self.generations(key, &seen).await,
+            Ok(Err(seen)) => Some(seen),
             Err(_) => None,
+        };
+        // Boxed, so that who finds it does not carry what loads it.
+        Box::pin(self.load(key, wanted, seen, load)).await
+    }
+
+    /// Loads what was not found, or waits for who does. `seen`: what the tags had; `None` when the cache cannot be asked.
+    async fn load<T, E, F>(
+        &self,
+        key: &CacheKey<T>,
+        wanted: Wanted,
+        seen: Option<Seen>,
+        load: F,
+    ) -> Result<Option<Arc<T>>, E>
+    where
+        T: Cacheable,
+        F: AsyncFnOnce() -> Result<Option<T>, E>,
+    {
+        let generations = match seen {
+            Some(seen) => self.generations(key, &seen).await,
+            None => None,
         };
         let state = generations.as_deref().map_or(0, fingerprint);
         loop {
