@@ -38,7 +38,7 @@ pub(crate) struct Life<'a> {
     pub(crate) contestant: &'a Contestant,
     pub(crate) route: &'a Route,
     /// Sent with every request.
-    pub(crate) headers: &'a [Header],
+    pub(crate) headers: &'a [Header<'a>],
 }
 
 /// What callgrind wrote down.

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Http(crate::commands::http::Options),
     /// What a statement costs, the server and the database: Covet, drivers by hand, sqlx and SeaORM in interleaved rounds.
     Database(crate::commands::database::Options),
+    /// What Covet's cache, sessions and rate limit cost, in memory and in Redis, in interleaved rounds.
+    Cache(crate::commands::cache::Options),
     /// What each concern of Covet costs: switched off one by one, or counted where nothing switches it off.
     Concerns(crate::commands::concerns::Options),
     /// How many instructions a request takes, by valgrind: repeats within a percent on the busiest machine.

@@ -13,7 +13,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// A header of a request.
-pub(crate) type Header = (&'static str, &'static str);
+pub(crate) type Header<'a> = (&'a str, &'a str);
 
 /// An open keep-alive connection.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(crate) fn ask(&mut self, path: &str, headers: &[Header]) -> anyhow::Result<()> {
+    pub(crate) fn ask(&mut self, path: &str, headers: &[Header<'_>]) -> anyhow::Result<()> {
         self.request("GET", path, headers)
     }
 
@@ -82,7 +82,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(crate) fn request(&mut self, method: &str, path: &str, headers: &[Header]) -> anyhow::Result<()> {
+    pub(crate) fn request(&mut self, method: &str, path: &str, headers: &[Header<'_>]) -> anyhow::Result<()> {
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let length = if method == "GET" { "" } else { "content-length: 0\r\n" };
         let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{length}{headers}\r\n");

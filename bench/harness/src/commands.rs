@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub(crate) mod cache;
 pub(crate) mod concerns;
 pub(crate) mod database;
 pub(crate) mod http;

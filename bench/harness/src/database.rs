@@ -1,8 +1,10 @@
-//! The databases of a run: a PostgreSQL server of its own, and a SQLite file for each measurement, both with the same rows.
+//! Where contestants keep what they keep: a PostgreSQL server of the run's own and a SQLite file for each measurement, both with
+//! the same rows, or a Redis.
 //!
-//! A measurement fills its database anew, so that none finds what another has left behind.
+//! A measurement fills or empties it anew, so that none finds what another has left behind.
 
 mod postgres;
+mod redis;
 mod sqlite;
 
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use self::postgres::Postgres;
+use self::redis::Redis;
 use self::sqlite::Sqlite;
 use crate::wanting::Wanting;
 
@@ -24,12 +27,13 @@ pub(crate) const USERS: u32 = 10_000;
 pub(crate) enum Kind {
     Postgres,
     Sqlite,
+    Redis,
 }
 
-/// Both, as long as the run lasts.
-pub(crate) struct Databases {
-    postgres: Postgres,
-    sqlite: Sqlite,
+/// Those of a run, as long as it lasts.
+pub(crate) enum Databases {
+    Sql { postgres: Postgres, sqlite: Sqlite },
+    Redis(Redis),
 }
 
 /// That of one measurement.
@@ -37,6 +41,7 @@ pub(crate) enum Database<'a> {
     Postgres(&'a Postgres),
     /// The server's working directory has the file.
     Sqlite(&'a Sqlite, PathBuf),
+    Redis(&'a Redis),
 }
 
 impl Databases {
@@ -44,51 +49,71 @@ impl Databases {
     ///
     /// # Errors
     /// PostgreSQL is not installed, or does not start.
-    pub(crate) fn start(core: Option<usize>) -> anyhow::Result<Self> {
-        Ok(Self { postgres: Postgres::start(core)?, sqlite: Sqlite::make()? })
+    pub(crate) fn of_sql(core: Option<usize>) -> anyhow::Result<Self> {
+        Ok(Self::Sql { postgres: Postgres::start(core)?, sqlite: Sqlite::make()? })
     }
 
-    /// What `DATABASE_URL` is set to.
-    pub(crate) fn url(&self, kind: Kind) -> String {
-        match kind {
-            Kind::Postgres => self.postgres.url(),
-            Kind::Sqlite => format!("sqlite://{{directory}}/{}", sqlite::FILE),
-        }
+    /// Starts Redis, bound to a core.
+    ///
+    /// # Errors
+    /// Redis is not installed, or does not start.
+    pub(crate) fn of_redis(core: Option<usize>) -> anyhow::Result<Self> {
+        Ok(Self::Redis(Redis::start(core)?))
     }
 
-    /// The database of a server that works in `directory`.
-    pub(crate) fn of(&self, kind: Kind, directory: &TempDir) -> Database<'_> {
-        match kind {
-            Kind::Postgres => Database::Postgres(&self.postgres),
-            Kind::Sqlite => Database::Sqlite(&self.sqlite, directory.path().join(sqlite::FILE)),
+    /// The variable that tells a contestant where it is, with its value.
+    pub(crate) fn variable(&self, kind: Kind) -> Option<(String, String)> {
+        let (name, url) = match (self, kind) {
+            (Self::Sql { postgres, .. }, Kind::Postgres) => ("DATABASE_URL", postgres.url()),
+            (Self::Sql { .. }, Kind::Sqlite) => ("DATABASE_URL", format!("sqlite://{{directory}}/{}", sqlite::FILE)),
+            (Self::Redis(redis), Kind::Redis) => ("REDIS_URL", redis.url()),
+            _ => return None,
+        };
+        Some((name.to_owned(), url))
+    }
+
+    /// That of a server that works in `directory`.
+    pub(crate) fn of(&self, kind: Kind, directory: &TempDir) -> Option<Database<'_>> {
+        match (self, kind) {
+            (Self::Sql { postgres, .. }, Kind::Postgres) => Some(Database::Postgres(postgres)),
+            (Self::Sql { sqlite, .. }, Kind::Sqlite) => {
+                Some(Database::Sqlite(sqlite, directory.path().join(sqlite::FILE)))
+            }
+            (Self::Redis(redis), Kind::Redis) => Some(Database::Redis(redis)),
+            _ => None,
         }
     }
 
     /// Names and versions, for under a table.
     pub(crate) fn versions(&self) -> String {
-        format!("PostgreSQL {}, SQLite {}", self.postgres.version(), rusqlite::version())
+        match self {
+            Self::Sql { postgres, .. } => format!("PostgreSQL {}, SQLite {}", postgres.version(), rusqlite::version()),
+            Self::Redis(redis) => format!("Redis {}", redis.version()),
+        }
     }
 }
 
 impl Database<'_> {
-    /// Puts the rows there, and nothing else.
+    /// Puts the rows there, and nothing else; empties Redis.
     ///
     /// # Errors
-    /// The database refuses.
+    /// It refuses.
     pub(crate) fn fill(&self) -> anyhow::Result<()> {
         match self {
             Self::Postgres(postgres) => postgres.fill(),
             Self::Sqlite(sqlite, file) => sqlite.copy_to(file),
+            Self::Redis(redis) => redis.clear(),
         }
     }
 
-    /// CPU time of the database server's processes; `None` of SQLite, which runs in the server's.
+    /// CPU time of its processes; `None` of SQLite, which runs in the server's.
     ///
     /// # Errors
-    /// The database server is gone.
+    /// It is gone.
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Option<Duration>> {
         match self {
             Self::Postgres(postgres) => postgres.cpu_time().map(Some),
+            Self::Redis(redis) => redis.cpu_time().map(Some),
             Self::Sqlite(..) => Ok(None),
         }
     }
@@ -101,6 +126,7 @@ impl Database<'_> {
         let counted = match self {
             Self::Postgres(postgres) => postgres.visits()?,
             Self::Sqlite(_, file) => sqlite::visits(file)?,
+            Self::Redis(_) => return Ok(()),
         };
         // More: those that wrk did not wait for any longer.
         if counted >= answered {

@@ -87,7 +87,7 @@ impl Load {
         &self,
         address: SocketAddr,
         route: &Route,
-        headers: &[Header],
+        headers: &[Header<'_>],
         interrupt: &Interrupt,
     ) -> anyhow::Result<Outcome> {
         let script = tempfile::Builder::new().suffix(".lua").tempfile()?;

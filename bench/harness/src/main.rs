@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = Interrupt::on_signals().and_then(|interrupt| match &cli.command {
         Command::Http(options) => commands::http::run(options, &interrupt),
         Command::Database(options) => commands::database::run(options, &interrupt),
+        Command::Cache(options) => commands::cache::run(options, &interrupt),
         Command::Concerns(options) => commands::concerns::run(options, &interrupt),
         Command::Instructions(options) => commands::instructions::run(options, &interrupt),
         Command::StartUp(options) => commands::start_up::run(options, &interrupt),

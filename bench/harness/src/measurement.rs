@@ -75,7 +75,7 @@ pub(crate) struct Measurement {
     pub(crate) server: String,
     pub(crate) requests: u64,
     pub(crate) cpu_us_per_request: f64,
-    /// Of the database server's processes; SQLite has none.
+    /// Of the processes of the database server or Redis; SQLite has none.
     pub(crate) database_cpu_us_per_request: Option<f64>,
     pub(crate) requests_per_second: f64,
     pub(crate) p50_us: f64,
@@ -92,7 +92,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) receiver: &'a SpanReceiver,
     pub(crate) interrupt: &'a Interrupt,
     /// Sent with every request.
-    pub(crate) headers: &'a [Header],
+    pub(crate) headers: &'a [Header<'a>],
     /// What each contestant must answer rightly before it is measured. The first tells when it is ready.
     pub(crate) routes: &'a [Route],
     /// Those of contestants that need one.
@@ -125,7 +125,7 @@ impl Bench<'_> {
         let Self { receiver, interrupt, headers, .. } = *self;
         let directory = working_directory()?;
         let database =
-            self.databases.zip(contestant.database()).map(|(databases, kind)| databases.of(kind, &directory));
+            self.databases.zip(contestant.database()).and_then(|(databases, kind)| databases.of(kind, &directory));
         if let Some(database) = &database {
             database.fill()?;
         }
@@ -138,13 +138,16 @@ impl Bench<'_> {
         if let Some(duties) = &contestant.duties {
             duties.verify(&contestant.label, &server, first, interrupt)?;
         }
-        let warm_up = Load { seconds: WARM_UP_SECONDS, ..mode.load }.run(server.address, route, headers, interrupt)?;
+        let cookie = route.cookie(server.address)?;
+        let headers: Vec<Header<'_>> =
+            headers.iter().copied().chain(cookie.iter().map(|cookie| ("cookie", cookie.as_str()))).collect();
+        let warm_up = Load { seconds: WARM_UP_SECONDS, ..mode.load }.run(server.address, route, &headers, interrupt)?;
         interrupt.sleep(AFTERGLOW)?;
 
         let database_cpu_time = || database.as_ref().map_or(Ok(None), Database::cpu_time);
         let (cpu_before, database_before) = (cpu_time(server.pid())?, database_cpu_time()?);
         let (machine_before, start) = (MachineTime::now()?, Instant::now());
-        let outcome = mode.load.run(server.address, route, headers, interrupt)?;
+        let outcome = mode.load.run(server.address, route, &headers, interrupt)?;
         interrupt.sleep(AFTERGLOW)?;
         let cpu = cpu_time(server.pid())? - cpu_before;
         let database_cpu =
@@ -191,6 +194,32 @@ impl Bench<'_> {
             proof,
         })
     }
+}
+
+/// Of each round in which both were measured: the value of one server on a route over another's.
+pub(crate) fn ratios(
+    measurements: &[Measurement],
+    one: (&str, &str),
+    other: (&str, &str),
+    value: fn(&Measurement) -> Option<f64>,
+) -> Vec<f64> {
+    of(measurements, one.0, one.1)
+        .filter_map(|one| {
+            let other = of(measurements, other.0, other.1).find(|other| other.round == one.round)?;
+            let over = value(other)?;
+            // Of what is next to nothing a multiple says nothing.
+            (over > 0.05).then_some(value(one)? / over)
+        })
+        .collect()
+}
+
+/// Those of one server on a route.
+pub(crate) fn of<'a>(
+    measurements: &'a [Measurement],
+    route: &'a str,
+    server: &'a str,
+) -> impl Iterator<Item = &'a Measurement> {
+    measurements.iter().filter(move |one| one.route == route && one.server == server)
 }
 
 /// The largest share of one core that strangers used during a measurement, in percent.

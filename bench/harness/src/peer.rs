@@ -1,5 +1,6 @@
 //! Who takes part in a comparison, what runs in each, and how each is started. Those with a database: [`database`].
 
+mod cache;
 mod database;
 
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ struct Peer {
     environment: &'static [(&'static str, &'static str)],
     /// What it does besides answering, and the harness checks; of the bare ones nothing.
     duties: Option<Duties>,
-    /// What it finds in `DATABASE_URL`.
+    /// What it finds in `DATABASE_URL` or `REDIS_URL`.
     database: Option<Kind>,
 }
 
@@ -54,6 +55,8 @@ const COVET_ENVIRONMENT: &[(&str, &str)] = &[
     // All requests of a measurement come from one address: with the default, nearly all would be refused.
     ("COVET_RATE_LIMIT__PER_MINUTE", NEVER_REACHED),
     ("LOG_FILE", LOG_FILE),
+    // What sessions are signed with.
+    ("SECRET_KEY", "no-session-of-a-measurement-is-worth-stealing"),
     // Kept, so that the harness can count the lines.
     ("COVET_LOG__FILES_KEPT", "1000"),
     ("COVET_LOG__STDOUT", "false"),
@@ -170,6 +173,19 @@ impl Selection {
         self.among(&PEERS, receiver)
     }
 
+    /// Covet, with its cache in memory and in Redis, with its rate limit and without.
+    ///
+    /// # Errors
+    /// As for [`Selection::contestants`].
+    pub(crate) fn with_caches(
+        &self,
+        receiver: &SpanReceiver,
+        databases: &Databases,
+    ) -> anyhow::Result<Vec<Contestant>> {
+        let contestants = self.among(&cache::PEERS, receiver)?.into_iter().map(|one| one.with_url(databases));
+        Ok(contestants.flat_map(|one| [one.clone(), cache::without_limit(one)]).collect())
+    }
+
     /// The same of those with a database.
     ///
     /// # Errors
@@ -261,8 +277,8 @@ impl Contestant {
 
     /// Told where its database is.
     fn with_url(self, databases: &Databases) -> Self {
-        let url = self.database().map(|kind| ("DATABASE_URL".to_owned(), databases.url(kind)));
-        self.with(url.as_slice())
+        let variable = self.database().and_then(|kind| databases.variable(kind));
+        self.with(variable.as_slice())
     }
 
     /// What database it needs.

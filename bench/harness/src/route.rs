@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::client::Connection;
+use crate::client::{Connection, Header};
 use crate::wanting::Wanting;
 
 /// A path and the one right answer to it.
@@ -21,6 +21,8 @@ pub(crate) struct Route {
     pub(crate) numbers: Option<u32>,
     /// The body, byte for byte.
     pub(crate) body: &'static str,
+    /// Where a POST gives the cookie that comes with the request.
+    pub(crate) login: Option<&'static str>,
 }
 
 /// Every measured route.
@@ -38,7 +40,7 @@ pub(crate) const CACHED: [Route; 2] = [
 impl Route {
     /// One that is read, always the same.
     pub(crate) const fn get(pattern: &'static str, path: &'static str, body: &'static str) -> Self {
-        Self { method: "GET", pattern, path, numbers: None, body }
+        Self { method: "GET", pattern, path, numbers: None, body, login: None }
     }
 
     /// The route of other contestants that does the same work.
@@ -51,9 +53,12 @@ impl Route {
     /// # Errors
     /// The answer differs, or there is none.
     pub(crate) fn verify(&self, peer: &str, address: SocketAddr) -> anyhow::Result<()> {
-        let answer = Connection::open(address)
-            .and_then(|mut connection| {
-                connection.request(self.method, self.path, &[])?;
+        let answer = self
+            .cookie(address)
+            .and_then(|cookie| {
+                let headers: Vec<Header<'_>> = cookie.iter().map(|cookie| ("cookie", cookie.as_str())).collect();
+                let mut connection = Connection::open(address)?;
+                connection.request(self.method, self.path, &headers)?;
                 connection.receive()
             })
             .with_context(|| format!("asking {peer} for {} {}", self.method, self.path))?;
@@ -69,5 +74,19 @@ impl Route {
             )));
         }
         Ok(())
+    }
+
+    /// Logs in, where the route wants that.
+    ///
+    /// # Errors
+    /// No cookie is given.
+    pub(crate) fn cookie(&self, address: SocketAddr) -> anyhow::Result<Option<String>> {
+        let Some(path) = self.login else { return Ok(None) };
+        let mut connection = Connection::open(address)?;
+        connection.request("POST", path, &[])?;
+        let answer = connection.receive()?;
+        let cookie = answer.header("set-cookie").and_then(|cookie| cookie.split(';').next());
+        let cookie = cookie.with_context(|| format!("POST {path} answered {} without a cookie", answer.status))?;
+        Ok(Some(cookie.to_owned()))
     }
 }

@@ -23,7 +23,7 @@ const REQUEST_ID: &str = "019c0ffe-e000-7000-8000-be9c4c0ffee0";
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What a browser's page sends through a proxy: it gives each concern something to do.
-pub(crate) const BROWSER: [Header; 5] = [
+pub(crate) const BROWSER: [Header<'static>; 5] = [
     ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
     ("accept", "application/json"),
     ("accept-encoding", "gzip, deflate, br"),
@@ -32,7 +32,7 @@ pub(crate) const BROWSER: [Header; 5] = [
 ];
 
 /// The headers Covet sends by default, word for word.
-const SECURITY_HEADERS: [Header; 6] = [
+const SECURITY_HEADERS: [Header<'static>; 6] = [
     ("x-frame-options", "SAMEORIGIN"),
     ("x-content-type-options", "nosniff"),
     ("x-xss-protection", "1; mode=block"),
@@ -97,7 +97,7 @@ impl Duties {
     /// # Errors
     /// [`Wanting`] when something is missing, or done though it is switched off.
     pub(crate) fn verify(&self, peer: &str, server: &Server, path: &str, interrupt: &Interrupt) -> anyhow::Result<()> {
-        let headers: Vec<Header> = BROWSER.into_iter().chain([("x-request-id", REQUEST_ID)]).collect();
+        let headers: Vec<Header<'_>> = BROWSER.into_iter().chain([("x-request-id", REQUEST_ID)]).collect();
         // Only the heads: some peers compress even the shortest answer. The bodies are compared without these headers.
         let ask = |path: &str| {
             let mut connection = Connection::open(server.address)?;

@@ -114,7 +114,7 @@ struct Findings {
     rounds: u32,
     mode: Mode,
     route: Route,
-    headers: [crate::client::Header; BROWSER.len()],
+    headers: [crate::client::Header<'static>; BROWSER.len()],
     switched: Vec<Switched>,
     measurements: Vec<Measurement>,
     requests: u32,

@@ -15,7 +15,7 @@ use crate::database::{Databases, Kind};
 use crate::interrupt::Interrupt;
 use crate::load;
 use crate::machine::Machine;
-use crate::measurement::{Bench, Measurement, Mode, warn_of_noise};
+use crate::measurement::{self, Bench, Measurement, Mode, warn_of_noise};
 use crate::peer::Selection;
 use crate::report::Outputs;
 use crate::route::Route;
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     machine.check_cores()?;
     let mode = Mode::one_core(options.seconds);
     let receiver = SpanReceiver::start()?;
-    let databases = Databases::start(mode.load.core)?;
+    let databases = Databases::of_sql(mode.load.core)?;
     let contestants = options.peers.with_databases(&receiver, &databases)?;
     let entrants = contestants
         .iter()
@@ -105,19 +105,12 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
 
 impl Findings {
     fn of<'a>(&'a self, route: &'a str, server: &'a str) -> impl Iterator<Item = &'a Measurement> {
-        self.measurements.iter().filter(move |one| one.route == route && one.server == server)
+        measurement::of(&self.measurements, route, server)
     }
 
     /// Of each round in which both were measured: the value of one server on a route over another's.
     fn ratios(&self, one: (&str, &str), other: (&str, &str), value: fn(&Measurement) -> Option<f64>) -> Vec<f64> {
-        self.of(one.0, one.1)
-            .filter_map(|one| {
-                let other = self.of(other.0, other.1).find(|other| other.round == one.round)?;
-                let over = value(other)?;
-                // Of what is next to nothing a multiple says nothing.
-                (over > 0.05).then_some(value(one)? / over)
-            })
-            .collect()
+        measurement::ratios(&self.measurements, one, other, value)
     }
 }
 

@@ -46,6 +46,7 @@ pub(super) fn by_hand(findings: &Findings, route: &str, kind: Kind) -> Option<&'
     let candidates: &[&str] = match kind {
         Kind::Postgres => &BY_HAND_POSTGRES,
         Kind::Sqlite => &BY_HAND_SQLITE,
+        Kind::Redis => &[],
     };
     let measured = candidates.iter().filter_map(|server| Some((*server, cpu(server)?)));
     measured.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(server, _)| server)

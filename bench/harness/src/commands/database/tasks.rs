@@ -47,6 +47,7 @@ pub(super) fn all() -> Vec<Task> {
                 path: "/visits/42",
                 numbers: Some(USERS),
                 body: r#"{"updated":1}"#,
+                login: None,
             },
             what: "an update of one row, a transaction of its own",
         },
