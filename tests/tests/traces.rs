@@ -259,7 +259,8 @@ async fn sending_spans_makes_no_spans() -> Result<()> {
         receiver.wait_for(number, SOON, |span| span.name == "GET /hello").await?;
     }
     // The drill's own periodic task makes one too.
-    let names: BTreeSet<_> = receiver.spans().into_iter().map(|span| span.name).filter(|name| name != "drill").collect();
+    let names: BTreeSet<_> =
+        receiver.spans().into_iter().map(|span| span.name).filter(|name| name != "drill").collect();
     assert_eq!(names, BTreeSet::from(["GET /hello".to_owned()]));
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! twice.
 
 pub(crate) mod around;
+mod description;
 mod direct;
 mod documented;
 mod method;
@@ -15,6 +16,7 @@ mod stamp;
 
 pub(crate) use direct::{Answering, DirectRoutes, Found};
 
+pub use description::Descriptions;
 pub use documented::{Documented, documented};
 pub use method::{MethodRouter, any, delete, get, head, on, options, patch, post, put};
 pub use router::{DuplicateRoute, InvalidRoute, RouteInfo, Router, Routes};

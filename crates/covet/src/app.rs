@@ -16,7 +16,7 @@ use covet_http::rate_limit::{Asking, Trusts};
 use covet_identity::session::SessionSettings;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service};
-use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
+use utoipa::openapi::OpenApi;
 
 use crate::periodic::PeriodicTask;
 use crate::{Context, Error, Router, command, init};
@@ -44,7 +44,7 @@ pub struct App {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
     pub(crate) commit: Option<&'static str>,
-    pub(crate) openapi: OpenApi,
+    pub(crate) openapi: Option<fn() -> OpenApi>,
     pub(crate) routes: Vec<MakeRoutes>,
     pub(crate) migrations: Option<Migrations>,
     pub(crate) sections: Vec<ReadSection>,
@@ -64,7 +64,7 @@ impl App {
             name,
             version: env!("CARGO_PKG_VERSION"),
             commit: None,
-            openapi: OpenApiBuilder::new().info(Info::new(name, "")).build(),
+            openapi: None,
             routes: Vec::new(),
             migrations: None,
             sections: Vec::new(),
@@ -93,9 +93,9 @@ impl App {
     }
 
     /// What the API description says beside its routes: title, security schemes, tags. A `#[derive(OpenApi)]` type's
-    /// `openapi()`.
-    pub fn openapi(mut self, document: OpenApi) -> Self {
-        self.openapi = document;
+    /// `openapi`, called when somebody asks for the description.
+    pub fn openapi(mut self, document: fn() -> OpenApi) -> Self {
+        self.openapi = Some(document);
         self
     }
 

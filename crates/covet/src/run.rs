@@ -24,7 +24,7 @@ use covet_http::settings::{CorsSettings, HttpSettings, OperatorSettings, Securit
 use covet_telemetry::logging::{audit, vocabulary};
 use covet_telemetry::metrics::per_user::WINDOW;
 
-pub(crate) use assemble::{describe, metrics_only, router_only};
+pub(crate) use assemble::{ApiDescription, metrics_only, router_only};
 
 use crate::command::could_not;
 use crate::instruments::AppCollector;

@@ -49,7 +49,7 @@ pub fn app() -> App {
         .commit(option_env!("GIT_COMMIT"))
         .settings::<AuthSettings>()
         .sessions()
-        .openapi(openapi::document())
+        .openapi(openapi::document)
         .migrations(schema())
         .routes(routes)
         .periodic("purge", Duration::from_secs(60 * 60), purge)

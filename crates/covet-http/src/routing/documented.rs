@@ -2,17 +2,15 @@
 
 use axum::handler::Handler;
 use http::Method;
-use utoipa::openapi::path::{HttpMethod, Operation};
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::path::HttpMethod;
 
+use super::description::Description;
 use super::method::{MethodRouter, on};
 
 /// One handler with what `#[utoipa::path]` says of it. Made by the `routes!` macro.
 pub struct Documented<S = ()> {
     pub(super) path: String,
-    pub(super) methods: Vec<HttpMethod>,
-    pub(super) operation: Operation,
-    pub(super) schemas: Vec<(String, RefOr<Schema>)>,
+    pub(super) description: Description,
     pub(super) router: MethodRouter<S>,
 }
 
@@ -29,13 +27,7 @@ where
 {
     let methods = P::methods();
     let first = methods.first().expect("#[utoipa::path] names a method");
-    let mut schemas = Vec::new();
-    P::schemas(&mut schemas);
-    let mut operation = P::operation();
-    // utoipa keeps `tag = "…"` apart from the rest.
-    let tags = <P as utoipa::__dev::Tags<'_>>::tags().into_iter().map(str::to_owned);
-    operation.tags.get_or_insert_default().extend(tags);
-    Documented { path: P::path(), operation, router: on(http_method(first), handler), methods, schemas }
+    Documented { path: P::path(), router: on(http_method(first), handler), description: Description::of::<P>() }
 }
 
 fn http_method(method: &HttpMethod) -> Method {

@@ -10,10 +10,8 @@ use axum::response::IntoResponse;
 use axum::routing::Route;
 use http::{Method, StatusCode};
 use tower::{Layer, Service};
-use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 
+use super::description::{Described, Description, Descriptions};
 use super::direct::{Declared, DirectRoutes};
 use super::documented::Documented;
 use super::method::MethodRouter;
@@ -40,14 +38,13 @@ use crate::response_cache::{Invalidating, ResponseCache};
 #[must_use]
 pub struct Router<S = ()> {
     entries: Vec<Entry<S>>,
-    schemas: Vec<(String, RefOr<Schema>)>,
 }
 
 #[derive(Clone)]
 struct Entry<S> {
     path: String,
     router: MethodRouter<S>,
-    operation: Option<(Vec<HttpMethod>, Operation)>,
+    description: Option<Description>,
 }
 
 /// One line of the table of routes.
@@ -106,32 +103,28 @@ impl<S: Clone + Send + Sync + 'static> Default for Router<S> {
 impl<S: Clone + Send + Sync + 'static> Router<S> {
     /// A router without routes.
     pub fn new() -> Self {
-        Self { entries: Vec::new(), schemas: Vec::new() }
+        Self { entries: Vec::new() }
     }
 
     /// Serves `path` with the handlers of `methods`. Parameters are written `{id}`, the rest of a path `{*rest}`.
     pub fn route(mut self, path: &str, methods: MethodRouter<S>) -> Self {
-        self.entries.push(Entry { path: path.to_owned(), router: methods, operation: None });
+        self.entries.push(Entry { path: path.to_owned(), router: methods, description: None });
         self
     }
 
     /// Serves handlers that carry their own path and description: `routes![list, create]`.
     pub fn routes(mut self, handlers: impl IntoIterator<Item = Documented<S>>) -> Self {
-        for handler in handlers {
-            self.schemas.extend(handler.schemas);
-            self.entries.push(Entry {
-                path: handler.path,
-                router: handler.router,
-                operation: Some((handler.methods, handler.operation)),
-            });
-        }
+        self.entries.extend(handlers.into_iter().map(|handler| Entry {
+            path: handler.path,
+            router: handler.router,
+            description: Some(handler.description),
+        }));
         self
     }
 
     /// Adds the routes of `other` under `prefix`. Its `/` becomes the prefix itself.
     pub fn nest(mut self, prefix: &str, other: Self) -> Self {
         let prefix = prefix.trim_end_matches('/');
-        self.schemas.extend(other.schemas);
         self.entries.extend(other.entries.into_iter().map(|entry| {
             let path = if entry.path == "/" { prefix.to_owned() } else { format!("{prefix}{}", entry.path) };
             Entry { path, ..entry }
@@ -141,7 +134,6 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
 
     /// Adds the routes of `other`.
     pub fn merge(mut self, other: Self) -> Self {
-        self.schemas.extend(other.schemas);
         self.entries.extend(other.entries);
         self
     }
@@ -193,9 +185,9 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
         let entries = self.entries.into_iter().map(|entry| Entry {
             path: entry.path,
             router: entry.router.with_state(state.clone()),
-            operation: entry.operation,
+            description: entry.description,
         });
-        Router { entries: entries.collect(), schemas: self.schemas }
+        Router { entries: entries.collect() }
     }
 
     /// The table, in the order of declaration.
@@ -205,29 +197,22 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
             .map(|entry| RouteInfo {
                 path: entry.path.clone(),
                 methods: entry.router.methods.clone(),
-                summary: entry.operation.as_ref().and_then(|(_, operation)| operation.summary.clone()),
+                summary: entry.description.and_then(Description::summary),
                 limit: entry.router.limit.as_ref().map(ToString::to_string),
             })
             .collect()
     }
 
-    /// Adds the described routes and their schemas to an OpenAPI document.
-    pub fn describe(&self, document: &mut OpenApi) {
-        for entry in &self.entries {
-            let Some((methods, operation)) = &entry.operation else { continue };
-            let mut operation = operation.clone();
-            if let Some(description) = entry.router.limit.as_ref().and_then(RateLimit::description) {
-                add_too_many_requests(&mut operation, description, document);
-            }
-            let item = document.paths.paths.entry(entry.path.clone()).or_default();
-            for method in methods {
-                item.merge_operations(PathItem::new(method.clone(), operation.clone()));
-            }
-        }
-        let components = document.components.get_or_insert_default();
-        for (name, schema) in &self.schemas {
-            components.schemas.entry(name.clone()).or_insert_with(|| schema.clone());
-        }
+    /// What its described routes say of themselves, for OpenAPI.
+    #[must_use]
+    pub fn descriptions(&self) -> Descriptions {
+        Descriptions::new(self.entries.iter().filter_map(|entry| {
+            Some(Described {
+                path: entry.path.clone(),
+                limit: entry.router.limit.as_ref().and_then(RateLimit::description),
+                description: entry.description?,
+            })
+        }))
     }
 }
 
@@ -290,22 +275,6 @@ impl Router<()> {
         // With its state given, the router's handlers are made services now and not at every request.
         Ok(Routes { router: router.fallback(not_found).with_state(()), direct: DirectRoutes::new(short_ways) })
     }
-}
-
-/// Says that a route has a limit. A description of the status that is there already stays.
-fn add_too_many_requests(operation: &mut Operation, description: String, document: &OpenApi) {
-    const PROBLEM: &str = "Problem";
-    let has_problem = document.components.as_ref().is_some_and(|parts| parts.schemas.contains_key(PROBLEM));
-    let content = match has_problem {
-        true => ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM))),
-        false => ContentBuilder::new(),
-    };
-    let header = HeaderBuilder::new().description(Some("Seconds to wait."));
-    let response = ResponseBuilder::new()
-        .description(description)
-        .header("retry-after", header.build())
-        .content("application/problem+json", content.build());
-    operation.responses.responses.entry("429".to_owned()).or_insert_with(|| response.build().into());
 }
 
 async fn not_found() -> Error {

@@ -9,7 +9,7 @@ use crate::{App, run};
 
 pub(super) async fn run(app: App, loaded: Loaded) -> ExitCode {
     match run::router_only(&app, loaded).await {
-        Ok(router) => print_json(&run::describe(&app, &router)),
+        Ok(router) => print_json(&run::ApiDescription::of(&app, &router).document()),
         Err(error) => could_not("cannot build the routes", &*error),
     }
 }

@@ -1,6 +1,7 @@
 //! The service's parts, joined: routes, API description, health.
 
 use std::error::Error;
+use std::sync::{Arc, LazyLock};
 
 use covet_cache::Cache;
 use covet_client::Client;
@@ -8,11 +9,11 @@ use covet_core::settings::Loaded;
 use covet_http::axum::response::{Html, IntoResponse};
 use covet_http::health::Health;
 use covet_http::metrics::HttpMetrics;
-use covet_http::routing::get;
+use covet_http::routing::{Descriptions, get};
 use covet_identity::session::SESSIONS;
 use covet_telemetry::metrics::Group;
 use http::header;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
 
 use super::start;
 use crate::{App, Context, Router};
@@ -21,28 +22,49 @@ use crate::{App, Context, Router};
 pub(super) fn router(app: &App, context: &Context) -> Router {
     let own = app.routes.iter().fold(Router::new(), |router, make| router.merge(make(context)));
     let own = app.layers.iter().fold(own, |router, add| add(router));
-    let document = describe(app, &own);
-    if document.paths.paths.is_empty() {
-        return own;
+    let description = ApiDescription::of(app, &own);
+    match description.is_empty() {
+        true => own,
+        false => own.merge(description_routes(app.name, description)),
     }
-    own.merge(description_routes(app.name, &document))
 }
 
-/// The OpenAPI document of these routes.
-pub(crate) fn describe(app: &App, router: &Router) -> OpenApi {
-    let mut document = app.openapi.clone();
-    document.info.version = app.version.to_owned();
-    router.describe(&mut document);
-    document
+/// The OpenAPI document of a service, before it is made.
+pub(crate) struct ApiDescription {
+    name: &'static str,
+    base: Option<fn() -> OpenApi>,
+    version: &'static str,
+    routes: Descriptions,
 }
 
-/// `/api/openapi.json` and the page that shows it. The page is Swagger UI from the binary: it loads nothing from
-/// elsewhere.
-fn description_routes(name: &str, document: &OpenApi) -> Router {
-    let json: bytes::Bytes = serde_json::to_vec(document).unwrap_or_default().into();
+impl ApiDescription {
+    pub(crate) fn of(app: &App, router: &Router) -> Self {
+        Self { name: app.name, base: app.openapi, version: app.version, routes: router.descriptions() }
+    }
+
+    /// Whether the service describes nothing.
+    fn is_empty(&self) -> bool {
+        self.routes.is_empty() && self.base.is_none_or(|base| base().paths.paths.is_empty())
+    }
+
+    pub(crate) fn document(&self) -> OpenApi {
+        let title = || OpenApiBuilder::new().info(Info::new(self.name, "")).build();
+        let mut document = self.base.map_or_else(title, |base| base());
+        document.info.version = self.version.to_owned();
+        self.routes.add_to(&mut document);
+        document
+    }
+}
+
+/// `/api/openapi.json`, made when it is first asked for, and the page that shows it. The page is Swagger UI from the binary: it
+/// loads nothing from elsewhere.
+fn description_routes(name: &str, description: ApiDescription) -> Router {
+    let json = Arc::new(LazyLock::new(move || {
+        bytes::Bytes::from(serde_json::to_vec(&description.document()).unwrap_or_default())
+    }));
     let page: bytes::Bytes = include_str!("docs.html").replace("{name}", name).into();
     let as_json = move || {
-        let json = json.clone();
+        let json = bytes::Bytes::clone(&**json);
         async move { ([(header::CONTENT_TYPE, "application/json")], json) }
     };
     let as_page = move || {
@@ -55,7 +77,7 @@ fn description_routes(name: &str, document: &OpenApi) -> Router {
 
 /// A file of Swagger UI.
 async fn asset(crate::Path(file): crate::Path<String>) -> covet_http::axum::response::Response {
-    let config = std::sync::Arc::new(utoipa_swagger_ui::Config::from("/api/openapi.json"));
+    let config = Arc::new(utoipa_swagger_ui::Config::from("/api/openapi.json"));
     match utoipa_swagger_ui::serve(&file, config) {
         Ok(Some(found)) => {
             let headers = [
