@@ -100,6 +100,29 @@ pub(crate) struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// Every contestant on every route in every mode, and that again and again: a machine that becomes slower does so for all.
+    ///
+    /// # Errors
+    /// As for [`Bench::measure`].
+    pub(crate) fn rounds(
+        &self,
+        rounds: u32,
+        modes: &[Mode],
+        contestants: &[Contestant],
+    ) -> anyhow::Result<Vec<Measurement>> {
+        let mut measurements = Vec::new();
+        for round in 1..=rounds {
+            for mode in modes {
+                for route in self.routes {
+                    for contestant in contestants {
+                        measurements.push(self.measure(contestant, *mode, round, route)?);
+                    }
+                }
+            }
+        }
+        Ok(measurements)
+    }
+
     /// Starts the server, verifies, warms up, loads, reads, checks the books, ends it.
     ///
     /// # Errors

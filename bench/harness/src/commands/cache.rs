@@ -84,14 +84,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     let entrants = contestants.iter().map(|one| Entrant { server: one.label.clone(), what: one.what() }).collect();
     let routes = TASKS.map(|(route, _)| route);
     let bench = Bench { receiver: &receiver, interrupt, headers: &[], routes: &routes, databases: Some(&databases) };
-    let mut measurements = Vec::new();
-    for round in 1..=options.rounds {
-        for route in &routes {
-            for contestant in &contestants {
-                measurements.push(bench.measure(contestant, mode, round, route)?);
-            }
-        }
-    }
+    let measurements = bench.rounds(options.rounds, &[mode], &contestants)?;
     let findings = Findings {
         schema: "covet-bench/cache/1",
         machine,

@@ -80,14 +80,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     let tasks = tasks::all();
     let routes: Vec<Route> = tasks.iter().map(|task| task.route).collect();
     let bench = Bench { receiver: &receiver, interrupt, headers: &[], routes: &routes, databases: Some(&databases) };
-    let mut measurements = Vec::new();
-    for round in 1..=options.rounds {
-        for route in &routes {
-            for contestant in &contestants {
-                measurements.push(bench.measure(contestant, mode, round, route)?);
-            }
-        }
-    }
+    let measurements = bench.rounds(options.rounds, &[mode], &contestants)?;
     let findings = Findings {
         schema: "covet-bench/database/1",
         machine,

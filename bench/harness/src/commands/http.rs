@@ -92,16 +92,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     let contestants = options.peers.contestants(&receiver)?;
     let entrants = contestants.iter().map(|one| Entrant { server: one.label.clone(), what: one.what() }).collect();
     let bench = Bench { receiver: &receiver, interrupt, headers: &[], routes: &ROUTES, databases: None };
-    let mut measurements = Vec::new();
-    for round in 1..=options.rounds {
-        for mode in &modes {
-            for route in &ROUTES {
-                for contestant in &contestants {
-                    measurements.push(bench.measure(contestant, *mode, round, route)?);
-                }
-            }
-        }
-    }
+    let measurements = bench.rounds(options.rounds, &modes, &contestants)?;
     let findings = Findings {
         schema: "covet-bench/http/2",
         machine,
