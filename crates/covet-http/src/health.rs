@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::Router;
+use crate::access::Access;
 use crate::routing::get;
 
 /// What the endpoints need to know.
@@ -59,6 +60,7 @@ impl Health {
             .route("/health/live", get(live))
             .route("/health/ready", get(ready))
             .route("/health/startup", get(startup))
+            .access(Access::Public)
             .with_state(self)
     }
 

@@ -7,6 +7,7 @@
 //! | what happens to every request, in order | [`pipeline`] |
 //! | routes and handlers | [`routing`], [`extract`] |
 //! | an error as a response | [`Error`] |
+//! | who may reach a route | [`access`] |
 //! | how many requests a client may make | [`rate_limit`] |
 //! | responses that are kept | [`response_cache`] |
 //! | 304, entity tags | [`conditional`] |
@@ -19,6 +20,7 @@
 
 pub use axum;
 
+pub mod access;
 pub mod assets;
 pub mod client_address;
 pub mod conditional;

@@ -18,6 +18,7 @@
 //! | to put a service together | [`App`] |
 //! | what handlers reach | [`Context`] |
 //! | routes, extractors, errors | [`Router`], [`routing`], [`Json`], [`Error`] |
+//! | who may reach a route | [`access`], [`identity::access`] |
 //! | how many requests a client may make | [`rate_limit`] |
 //! | rows | [`data`] |
 //! | values that are kept for a while, messages between instances | [`cache`], [`Context::cache`] |
@@ -58,8 +59,8 @@ pub use covet_data as data;
 pub use covet_data::{Db, migrations};
 pub use covet_http::axum;
 pub use covet_http::{
-    ClientAddress, Error, Json, Path, Query, ResponseCache, Router, assets, conditional, embedded_files, extract,
-    rate_limit, response_cache, routes, routing, ws,
+    ClientAddress, Error, Json, Path, Query, ResponseCache, Router, access, assets, conditional, embedded_files,
+    extract, rate_limit, response_cache, routes, routing, ws,
 };
 pub use covet_identity as identity;
 pub use covet_telemetry as telemetry;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
+use utoipa::openapi::{OpenApi, RefOr, ResponseBuilder, Schema};
+
+use crate::access::{self, problem_content};
 
 /// What `#[utoipa::path]` says of a handler.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +26,8 @@ pub(super) struct Described {
     pub(super) path: String,
     /// What the route's own rate limit says of itself.
     pub(super) limit: Option<String>,
+    /// What it says of access.
+    pub(super) access: access::Declared,
     pub(super) description: Description,
 }
 
@@ -64,11 +68,12 @@ impl Descriptions {
 
     /// Adds the routes and their schemas to an OpenAPI document.
     pub fn add_to(&self, document: &mut OpenApi) {
-        for Described { path, limit, description } in self.0.iter() {
+        for Described { path, limit, access, description } in self.0.iter() {
             let mut operation = (description.operation)();
             if let Some(limit) = limit {
                 add_too_many_requests(&mut operation, limit, document);
             }
+            access.describe(&mut operation, document);
             let item = document.paths.paths.entry(path.clone()).or_default();
             for method in (description.methods)() {
                 item.merge_operations(PathItem::new(method, operation.clone()));
@@ -87,16 +92,10 @@ impl Descriptions {
 
 /// Says that a route has a limit. A description of the status that is there already stays.
 fn add_too_many_requests(operation: &mut Operation, description: &str, document: &OpenApi) {
-    const PROBLEM: &str = "Problem";
-    let has_problem = document.components.as_ref().is_some_and(|parts| parts.schemas.contains_key(PROBLEM));
-    let content = match has_problem {
-        true => ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM))),
-        false => ContentBuilder::new(),
-    };
     let header = HeaderBuilder::new().description(Some("Seconds to wait."));
     let response = ResponseBuilder::new()
         .description(description)
         .header("retry-after", header.build())
-        .content("application/problem+json", content.build());
+        .content("application/problem+json", problem_content(document).build());
     operation.responses.responses.entry("429".to_owned()).or_insert_with(|| response.build().into());
 }

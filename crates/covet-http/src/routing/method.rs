@@ -13,6 +13,7 @@ use tower::{Layer, Service};
 use super::around::{Around, AroundLayer};
 use super::direct::Direct;
 use super::stamp::{RouteStamp, Stamped};
+use crate::access::{self, Access};
 use crate::conditional::TaggedBodies;
 use crate::rate_limit::RateLimit;
 use crate::response_cache::{CachedRoute, ResponseCache, is_safe};
@@ -42,6 +43,8 @@ pub struct MethodRouter<S = ()> {
     pub(super) direct: Vec<(Method, Direct<S>)>,
     /// What they say about limits.
     pub(super) limit: Option<RateLimit>,
+    /// What they say about who may reach them.
+    pub(super) access: access::Declared,
 }
 
 macro_rules! by_method {
@@ -102,6 +105,7 @@ where
         cache: None,
         direct: Vec::new(),
         limit: None,
+        access: access::Declared::default(),
     }
 }
 
@@ -130,6 +134,7 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
             cache: None,
             direct: Vec::new(),
             limit: None,
+            access: access::Declared::default(),
         }
     }
 
@@ -167,6 +172,14 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
     #[must_use]
     pub fn rate_limit(mut self, limit: RateLimit) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// Who may reach these handlers, all methods of them: see [`access`](crate::access). It is checked before anything
+    /// else of the route, whatever is added later.
+    #[must_use]
+    pub fn access(mut self, access: impl Into<Access>) -> Self {
+        self.access.access = Some(access.into());
         self
     }
 
@@ -221,6 +234,7 @@ impl<S: Clone + Send + Sync + 'static> MethodRouter<S> {
             stamp: self.stamp,
             layered: self.layered,
             limit: self.limit,
+            access: self.access,
             surrounded: self.surrounded,
             cache: self.cache,
         }

@@ -17,6 +17,7 @@ use super::documented::Documented;
 use super::method::MethodRouter;
 use super::stamp::StampLayer;
 use crate::Error;
+use crate::access::{self, Access, AccessControl, InvalidAccess};
 use crate::metrics::HttpMetrics;
 use crate::rate_limit::RateLimit;
 use crate::response_cache::{Invalidating, ResponseCache};
@@ -58,6 +59,8 @@ pub struct RouteInfo {
     pub summary: Option<String>,
     /// Its own rate limit, such as `5 a minute by address`.
     pub limit: Option<String>,
+    /// Who may reach it; `None` where it does not say.
+    pub access: Option<Access>,
 }
 
 /// Two handlers for one path and method.
@@ -74,6 +77,9 @@ pub enum InvalidRoute {
     /// Two handlers for one path and method.
     #[error(transparent)]
     Duplicate(#[from] DuplicateRoute),
+    /// What the routes say about access does not fit.
+    #[error(transparent)]
+    Access(#[from] InvalidAccess),
     /// A tag of cached responses names a parameter that the path does not have.
     #[error(
         "{path}: the cache's tag names the parameter {{{parameter}}}, which the path does not have; without its tag a \
@@ -162,6 +168,34 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
         self
     }
 
+    /// Says of every route added so far that has not said it itself who may reach it: see [`access`](crate::access).
+    pub fn access(mut self, access: impl Into<Access>) -> Self {
+        let access = access.into();
+        for entry in &mut self.entries {
+            entry.router.access.access.get_or_insert(access);
+        }
+        self
+    }
+
+    /// Has every route added so far that is not for everybody checked by `control`, before its cache, its layers and its
+    /// handler, also those that are added later. From then on every route of the service has to say who may reach it;
+    /// one that does not is an error of [`finish`](Router::finish).
+    pub fn access_control(mut self, control: impl AccessControl) -> Self {
+        let control: Arc<dyn AccessControl> = Arc::new(control);
+        for entry in &mut self.entries {
+            entry.router.access.control.get_or_insert_with(|| Arc::clone(&control));
+        }
+        self
+    }
+
+    /// Whether the routes and their access control fit together; [`finish`](Router::finish) asks it too.
+    ///
+    /// # Errors
+    /// [`InvalidAccess`] names the routes.
+    pub fn check_access(&self) -> Result<(), InvalidAccess> {
+        access::validate(self.entries.iter().map(|entry| (entry.name(), &entry.router.access)))
+    }
+
     /// Keeps the responses of every route added so far, as `cache` says:
     /// [`MethodRouter::cached`](crate::routing::MethodRouter::cached).
     pub fn cached(mut self, cache: &ResponseCache) -> Self {
@@ -192,15 +226,14 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
 
     /// The table, in the order of declaration.
     pub fn table(&self) -> Vec<RouteInfo> {
-        self.entries
-            .iter()
-            .map(|entry| RouteInfo {
-                path: entry.path.clone(),
-                methods: entry.router.methods.clone(),
-                summary: entry.description.and_then(Description::summary),
-                limit: entry.router.limit.as_ref().map(ToString::to_string),
-            })
-            .collect()
+        let line = |entry: &Entry<S>| RouteInfo {
+            path: entry.path.clone(),
+            methods: entry.router.methods.clone(),
+            summary: entry.description.and_then(Description::summary),
+            limit: entry.router.limit.as_ref().map(ToString::to_string),
+            access: entry.router.access.access,
+        };
+        self.entries.iter().map(line).collect()
     }
 
     /// What its described routes say of themselves, for OpenAPI.
@@ -210,9 +243,18 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
             Some(Described {
                 path: entry.path.clone(),
                 limit: entry.router.limit.as_ref().and_then(RateLimit::description),
+                access: entry.router.access.clone(),
                 description: entry.description?,
             })
         }))
+    }
+}
+
+impl<S> Entry<S> {
+    /// Methods and path, as in `GET /api/notes`.
+    fn name(&self) -> String {
+        let methods: String = self.router.methods.iter().map(|method| format!("{method} ")).collect();
+        format!("{}{}", if methods.is_empty() { "ANY " } else { &methods }, self.path)
     }
 }
 
@@ -221,8 +263,10 @@ impl Router<()> {
     /// answered with a problem.
     ///
     /// # Errors
-    /// When a path and method has two handlers, or the tag of a cache names a parameter that its path does not have.
+    /// When a path and method has two handlers, the tag of a cache names a parameter that its path does not have, or a
+    /// route does not say who may reach it, though others are checked.
     pub fn finish(self, metrics: &HttpMetrics) -> Result<Routes, InvalidRoute> {
+        self.check_access()?;
         let mut by_path: BTreeMap<String, Vec<MethodRouter>> = BTreeMap::new();
         for entry in self.entries {
             by_path.entry(entry.path).or_default().push(entry.router);
@@ -244,6 +288,10 @@ impl Router<()> {
             for mut part in parts {
                 if let (Some(cache), None) = (caches.first(), &part.cache) {
                     part = part.surround(Arc::new(Invalidating(Arc::clone(cache))));
+                }
+                // Last, so that it stands before everything else of the route.
+                if let Some(guard) = part.access.guard() {
+                    part = part.surround(guard);
                 }
                 let twice = part.methods.iter().find(|method| methods.contains(method));
                 if let Some(method) = twice {

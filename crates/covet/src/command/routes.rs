@@ -21,6 +21,7 @@ struct Line {
     path: String,
     summary: Option<String>,
     limit: Option<String>,
+    access: Option<String>,
 }
 
 pub(super) async fn run(app: App, loaded: Loaded, json: bool) -> ExitCode {
@@ -36,11 +37,17 @@ pub(super) async fn run(app: App, loaded: Loaded, json: bool) -> ExitCode {
     let width = |text: fn(&Line) -> usize| lines.iter().map(text).max().unwrap_or(0);
     let methods_width = width(|line| line.methods.join(" ").len());
     let path_width = width(|line| line.path.len());
+    let access_width = width(|line| line.access.as_deref().map_or(0, str::len));
     for line in &lines {
         let methods = line.methods.join(" ");
         let summary = line.summary.as_deref().unwrap_or_default();
         let limit = line.limit.as_ref().map(|limit| format!("  [rate limit: {limit}]")).unwrap_or_default();
-        print(format!("{methods:<methods_width$}  {:<path_width$}  {summary}{limit}", line.path).trim_end());
+        // A service without access control has no column of it.
+        let access = match access_width {
+            0 => String::new(),
+            width => format!("{:<width$}  ", line.access.as_deref().unwrap_or_default()),
+        };
+        print(format!("{methods:<methods_width$}  {:<path_width$}  {access}{summary}{limit}", line.path).trim_end());
         print("\n");
     }
     ExitCode::SUCCESS
@@ -51,5 +58,6 @@ fn line(route: RouteInfo) -> Line {
         true => vec!["ANY".to_owned()],
         false => route.methods.iter().map(ToString::to_string).collect(),
     };
-    Line { methods, path: route.path, summary: route.summary, limit: route.limit }
+    let access = route.access.map(|access| access.to_string());
+    Line { methods, path: route.path, summary: route.summary, limit: route.limit, access }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use covet_cache::Cache;
 use covet_client::Client;
 use covet_core::settings::Loaded;
+use covet_http::access::Access;
 use covet_http::axum::response::{Html, IntoResponse};
 use covet_http::health::Health;
 use covet_http::metrics::HttpMetrics;
@@ -72,7 +73,7 @@ fn description_routes(name: &str, description: ApiDescription) -> Router {
         async move { Html(page) }
     };
     let routes = Router::new().route("/api/openapi.json", get(as_json)).route("/docs", get(as_page));
-    routes.route("/docs/{file}", get(asset)).etag()
+    routes.route("/docs/{file}", get(asset)).etag().access(Access::Public)
 }
 
 /// A file of Swagger UI.
@@ -105,6 +106,7 @@ pub(super) fn health(context: &Context) -> Health {
 pub(crate) async fn router_only(app: &App, loaded: Loaded) -> Result<Router, Box<dyn Error + Send + Sync>> {
     let (context, _directory) = start::context_to_look_at(app, loaded).await?;
     let router = router(app, &context).merge(health(&context).routes());
+    router.check_access()?;
     if let Some(db) = context.database() {
         db.close().await;
     }
