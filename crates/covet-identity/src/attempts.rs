@@ -2,11 +2,11 @@
 //!
 //! | metric | labels |
 //! |---|---|
-//! | `app_auth_attempts_total` | `method`: `password`, `refresh_token`, `access_token`, `session`; `status`: `success`, `failure` |
+//! | `app_auth_attempts_total` | `method`: `password`, `refresh_token`, `access_token`, `session`, `api_key`; `status`: `success`, `failure` |
 //! | `app_auth_failures_total` | `method` as above; `reason`: a word from the code, never from the request |
 //!
-//! A failed check of an access token or of a session's cookie is counted but not logged: they expire all day, and a
-//! stranger could fill the log. Log lines carry neither e-mail addresses nor tokens; the request's address and id are
+//! A failed check of an access token, of a session's cookie or of an API key is counted but not logged: they expire all
+//! day, and a stranger could fill the log. What [access control](crate::access) refuses, it logs, within bounds. Log lines carry neither e-mail addresses nor tokens; the request's address and id are
 //! in the line's own fields.
 
 use std::fmt::Display;
@@ -26,6 +26,8 @@ pub enum Method {
     AccessToken,
     /// The cookie of a session.
     Session,
+    /// An API key.
+    ApiKey,
 }
 
 impl Method {
@@ -37,6 +39,7 @@ impl Method {
             Self::RefreshToken => "refresh_token",
             Self::AccessToken => "access_token",
             Self::Session => "session",
+            Self::ApiKey => "api_key",
         }
     }
 
@@ -53,7 +56,7 @@ impl Method {
         match self {
             Self::Password => record(vocabulary::LOGIN_SUCCEEDED).log("logged in"),
             Self::RefreshToken => record(vocabulary::SESSION_RENEWED).log("login renewed"),
-            Self::AccessToken | Self::Session => {}
+            Self::AccessToken | Self::Session | Self::ApiKey => {}
         }
     }
 
@@ -75,7 +78,7 @@ impl Method {
 
     fn fail(self, reason: &'static str, user: Option<&dyn Display>) {
         self.count_failure(reason);
-        if matches!(self, Self::AccessToken | Self::Session) {
+        if matches!(self, Self::AccessToken | Self::Session | Self::ApiKey) {
             return;
         }
         let mut record = security(vocabulary::LOGIN_FAILED).auth_method(self.as_str()).failure(reason);

@@ -1,8 +1,9 @@
-//! Who sends the request at hand, proved by an access token or by a session: an extractor for handlers.
+//! Who sends the request at hand, proved by an access token, a session or an API key: an extractor for handlers.
 
 use covet_http::Error;
 use covet_http::axum::extract::{FromRef, FromRequestParts};
 use covet_http::rate_limit::{Who, admit};
+use covet_telemetry::logging::{security, vocabulary};
 use covet_telemetry::request;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
@@ -12,12 +13,16 @@ use uuid::Uuid;
 use crate::session::{Session, SessionError, Sessions};
 use crate::token::{AccessTokens, TokenError};
 
-/// The user behind a request, from its access token (`Authorization: Bearer …`) or from the session of its cookie, as
-/// [`Authentication`] says. A request without either is answered with 401 before the handler runs; one with a session's
+/// The user behind a request. On a route that the service's [access control](crate::access) has checked it is who has been
+/// found there. Elsewhere it is found here, from the request's access token (`Authorization: Bearer …`) or from the session
+/// of its cookie, as [`Authentication`] says; an API key counts only where access control asks for a permission. A request
+/// without either is answered with 401 before the handler runs; one with a session's
 /// cookie with 503 when the cache is away, and with 403 when a page of another origin has sent it to change something; one
 /// of a user who has made too many requests with 429.
 ///
-/// A token counts first: nobody sends one by accident, and then the cookie is not looked at.
+/// A token counts first: nobody sends one by accident, and then the cookie is not looked at. A browser cannot set
+/// `Authorization` on a WebSocket: there the token may also be offered as a subprotocol, `bearer.<token>`. Never in the URL,
+/// which ends up in logs.
 ///
 /// The user may have been deleted since; what belongs to a user goes with them, so a handler that reads by the caller's
 /// id finds nothing.
@@ -33,10 +38,37 @@ use crate::token::{AccessTokens, TokenError};
 pub struct Caller {
     /// The user.
     pub user_id: Uuid,
-    /// The login that the token belongs to, or the session's name.
+    /// The login that the token belongs to, the session's name, or the API key's id.
     pub session_id: Uuid,
-    /// When the token expires, or the session if it is not used. A long-lived connection ends then.
+    /// When the token or the key expires, or the session if it is not used. A long-lived connection ends then.
     pub expires_at: Timestamp,
+    /// How they have proved who they are.
+    pub credential: Credential,
+}
+
+/// What a caller has proved with who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    /// An access token.
+    AccessToken,
+    /// The cookie of a session.
+    Session,
+    /// An API key: a program that acts for the user.
+    ApiKey,
+}
+
+/// A user who is logged in, with the roles that the login carries.
+#[derive(Debug)]
+pub(crate) struct LoggedIn {
+    pub(crate) caller: Caller,
+    pub(crate) roles: Vec<String>,
+}
+
+/// Why nobody is.
+#[derive(Debug)]
+pub(crate) enum NotLoggedIn {
+    Token(TokenError),
+    Session(SessionError),
 }
 
 /// How callers may prove who they are. A router's state gives it: `impl FromRef<State> for Authentication`.
@@ -73,24 +105,103 @@ impl Caller {
     /// # Errors
     /// [`TokenError`], by name.
     pub fn from_token(tokens: &AccessTokens, token: &str) -> Result<Self, TokenError> {
+        LoggedIn::by_token(tokens, token).map(|found| found.caller)
+    }
+
+    /// Counts the request for its user, and for the key that it came with: [`admit`]. So nobody gets further with many keys
+    /// than by themselves.
+    pub(crate) async fn admit(self) -> Result<(), Error> {
+        let mut text = Uuid::encode_buffer();
+        if self.credential == Credential::ApiKey {
+            admit(Who::ApiKey(self.session_id.hyphenated().encode_lower(&mut text))).await?;
+        }
+        admit(Who::User(self.user_id.hyphenated().encode_lower(&mut text))).await
+    }
+
+    /// Tells the request's log lines who asks.
+    pub(crate) fn tell_who_asks(self) {
+        let mut text = Uuid::encode_buffer();
+        let user = self.user_id.hyphenated().encode_lower(&mut text);
+        request::current(|scope| scope.set_user(user));
+    }
+
+    /// For what a user may do to themselves only, such as changing their password.
+    ///
+    /// Where others may not even know that something exists, answer as if it did not: ask the database for it by its id
+    /// *and* its owner, and give 404 when there is no such row.
+    ///
+    /// # Errors
+    /// 403 when `user` is somebody else; the security log has a line of it.
+    pub fn must_be(self, user: Uuid) -> Result<(), Error> {
+        if self.user_id == user {
+            return Ok(());
+        }
+        security(vocabulary::NOT_ALLOWED)
+            .failure("other_user")
+            .target("user", user)
+            .log("change of another user refused");
+        Err(Error::forbidden().detail("You can change nobody but yourself."))
+    }
+}
+
+impl LoggedIn {
+    fn by_token(tokens: &AccessTokens, token: &str) -> Result<Self, TokenError> {
         let claims = tokens.verify(token)?;
-        let caller = Self {
+        let caller = Caller {
             user_id: claims.sub,
             session_id: claims.sid,
             expires_at: Timestamp::from_second(claims.exp).unwrap_or(Timestamp::MAX),
+            credential: Credential::AccessToken,
         };
-        let mut text = Uuid::encode_buffer();
-        let user = caller.user_id.hyphenated().encode_lower(&mut text);
-        request::current(|scope| scope.set_user(user));
-        Ok(caller)
+        caller.tell_who_asks();
+        Ok(Self { caller, roles: claims.roles })
     }
 
-    async fn from_session(sessions: &Sessions, parts: &mut Parts) -> Result<Self, SessionError> {
+    async fn by_session(sessions: &Sessions, parts: &mut Parts) -> Result<Self, SessionError> {
         let session = Session::of_request(sessions, parts).await?;
         match (session.user(), session.id(), session.expires_at()) {
-            (Some(user_id), Some(session_id), Some(expires_at)) => Ok(Self { user_id, session_id, expires_at }),
+            (Some(user_id), Some(session_id), Some(expires_at)) => {
+                let caller = Caller { user_id, session_id, expires_at, credential: Credential::Session };
+                Ok(Self { caller, roles: session.roles() })
+            }
             _ if session.is_stored() => Err(SessionError::Anonymous),
             _ => Err(SessionError::Missing),
+        }
+    }
+}
+
+impl Authentication {
+    /// Who is logged in.
+    pub(crate) async fn find(&self, parts: &mut Parts) -> Result<LoggedIn, NotLoggedIn> {
+        let has_token = self.tokens.is_some() && brings_token(&parts.headers);
+        match (&self.tokens, &self.sessions) {
+            (tokens, Some(sessions)) if !has_token && (tokens.is_none() || sessions.has_cookie(&parts.headers)) => {
+                LoggedIn::by_session(sessions, parts).await.map_err(NotLoggedIn::Session)
+            }
+            (Some(tokens), _) => {
+                bearer(&parts.headers).and_then(|token| LoggedIn::by_token(tokens, token)).map_err(NotLoggedIn::Token)
+            }
+            (None, _) => Err(NotLoggedIn::Token(TokenError::Missing)),
+        }
+    }
+
+    /// Whether the request brings a session's cookie, good or not.
+    pub(crate) fn has_cookie(&self, headers: &HeaderMap) -> bool {
+        self.sessions.as_ref().is_some_and(|sessions| sessions.has_cookie(headers))
+    }
+
+    /// The names of the OpenAPI security schemes by which it finds somebody.
+    pub(crate) fn schemes(&self) -> impl Iterator<Item = &'static str> {
+        [self.tokens.is_some().then_some("bearer"), self.sessions.is_some().then_some("session")].into_iter().flatten()
+    }
+}
+
+impl NotLoggedIn {
+    /// The answer.
+    pub(crate) fn refuse(self) -> Error {
+        match self {
+            Self::Token(error) => unauthorized(error),
+            Self::Session(error) => error.refuse(),
         }
     }
 }
@@ -103,19 +214,12 @@ where
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let Authentication { tokens, sessions } = Authentication::from_ref(state);
-        let has_token = tokens.is_some() && brings_token(&parts.headers);
-        let caller = match (tokens, sessions) {
-            (tokens, Some(sessions)) if !has_token && (tokens.is_none() || sessions.has_cookie(&parts.headers)) => {
-                Self::from_session(&sessions, parts).await.map_err(SessionError::refuse)?
-            }
-            (Some(tokens), _) => {
-                bearer(&parts.headers).and_then(|token| Self::from_token(&tokens, token)).map_err(unauthorized)?
-            }
-            (None, _) => return Err(unauthorized(TokenError::Missing)),
-        };
-        let mut text = Uuid::encode_buffer();
-        admit(Who::User(caller.user_id.hyphenated().encode_lower(&mut text))).await?;
+        // Access control has found them already, and counted the request.
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(*caller);
+        }
+        let LoggedIn { caller, .. } = Authentication::from_ref(state).find(parts).await.map_err(NotLoggedIn::refuse)?;
+        caller.admit().await?;
         Ok(caller)
     }
 }
@@ -127,24 +231,40 @@ pub fn unauthorized(error: TokenError) -> Error {
     Error::from(error).header(header::WWW_AUTHENTICATE, challenge)
 }
 
+/// Precedes a token in the list of a WebSocket's subprotocols.
+const SUBPROTOCOL_PREFIX: &str = "bearer.";
+
 /// Whether a token is shown at all, good or not. `Authorization: Basic …` is not: a proxy before a test environment may
 /// ask for it, and browsers send it along.
 fn brings_token(headers: &HeaderMap) -> bool {
-    headers.get_all(header::AUTHORIZATION).iter().any(|value| {
+    let by_header = headers.get_all(header::AUTHORIZATION).iter().any(|value| {
         let scheme = value.as_bytes().get(..6);
         scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
-    })
+    });
+    by_header || offered(headers).is_some()
 }
 
-/// The token in the one `Authorization` header. Two headers, or another scheme, are no token.
-fn bearer(headers: &HeaderMap) -> Result<&str, TokenError> {
+/// The token in the one `Authorization` header, or among a WebSocket's subprotocols. Two headers, or another scheme, are
+/// no token.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, TokenError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return Err(TokenError::Missing) };
+    let value = match (values.next(), values.next()) {
+        (Some(value), None) => value,
+        (Some(_), Some(_)) => return Err(TokenError::Missing),
+        (None, _) => return offered(headers).ok_or(TokenError::Missing),
+    };
     let text = value.to_str().map_err(|_| TokenError::Malformed)?;
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
-        _ => Err(TokenError::Missing),
+        _ => offered(headers).ok_or(TokenError::Missing),
     }
+}
+
+/// The token among the subprotocols that a WebSocket's client offers.
+fn offered(headers: &HeaderMap) -> Option<&str> {
+    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut protocols = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    protocols.find_map(|protocol| protocol.trim().strip_prefix(SUBPROTOCOL_PREFIX))
 }
 
 #[cfg(test)]

@@ -6,12 +6,16 @@
 //! | to issue or check a token | [`token`] |
 //! | a session by cookie, and what is kept in it | [`session`] |
 //! | the caller of a request, in a handler | [`caller`] |
+//! | roles, and what each may do | [`access`] |
+//! | keys for programs of a user's | [`api_key`] |
 //! | what the operator may set | [`settings`] |
 //! | which attempts are counted and logged | [`attempts`] |
 //!
 //! Not here: the tables of users and of logins by token. They belong to the service, see `services/api/src/auth`.
 //! The cryptography is that of `argon2`, `jsonwebtoken`, `hmac` and `sha2`; this crate only chooses and bounds it.
 
+pub mod access;
+pub mod api_key;
 pub mod attempts;
 pub mod caller;
 mod keys;

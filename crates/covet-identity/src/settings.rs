@@ -1,4 +1,4 @@
-//! What the operator may set about passwords and tokens.
+//! What the operator may set about passwords, tokens and API keys.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use covet_core::settings::{ByteSize, Invalid, Settings};
 use crate::password::Passwords;
 use crate::token::KeyRing;
 
-/// Passwords and tokens.
+/// Passwords, tokens and API keys.
 #[derive(Debug, Clone, Settings)]
 #[settings(section = "auth", validate = "check")]
 pub struct AuthSettings {
@@ -57,6 +57,9 @@ pub struct AuthSettings {
     /// How many may wait for their turn to be hashed; more are refused with 503 and `Retry-After`.
     #[setting(default = "256", max = "65536")]
     pub password_queue: usize,
+    /// How old an API key may get before the log and the list of keys say that it should be replaced. It stays good.
+    #[setting(default = "90d", min = "1d", max = "400d")]
+    pub api_key_replace_after: Duration,
 }
 
 fn check(settings: &AuthSettings, environment: Environment) -> Vec<Invalid> {

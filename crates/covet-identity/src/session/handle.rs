@@ -114,6 +114,12 @@ impl Session {
         self.state().live.as_ref().and_then(|live| live.about.user)
     }
 
+    /// The roles that had been given to its user when they logged in.
+    #[must_use]
+    pub fn roles(&self) -> Vec<String> {
+        self.state().live.as_ref().map(|live| live.about.roles.clone()).unwrap_or_default()
+    }
+
     /// When it ends if it is not used. `None` as long as nothing is stored.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
@@ -166,6 +172,14 @@ impl Session {
     /// # Errors
     /// [`SessionError::Unavailable`]: nobody is logged in.
     pub async fn log_in(&self, user: Uuid) -> Result<Uuid, SessionError> {
+        self.log_in_with_roles(user, Vec::new()).await
+    }
+
+    /// The same for a user who has been given these roles: see [`access`](crate::access).
+    ///
+    /// # Errors
+    /// [`SessionError::Unavailable`]: nobody is logged in.
+    pub async fn log_in_with_roles(&self, user: Uuid, roles: Vec<String>) -> Result<Uuid, SessionError> {
         let sessions = &self.inner.sessions;
         let (before, json) = {
             let mut state = self.state();
@@ -180,7 +194,7 @@ impl Session {
         if let Some(place) = before {
             sessions.inner().store.end(place).await?;
         }
-        let live = sessions.open(Some(user), json, &self.inner.visitor).await?;
+        let live = sessions.open(Some(user), roles, json, &self.inner.visitor).await?;
         let id = live.token.place.id;
         *self.state() = State { live: Some(live), cookie: CookieChange::Set, ..State::default() };
         tell_who_asks(user);
@@ -242,7 +256,7 @@ impl Session {
             (state.live.clone(), std::mem::take(&mut state.changes), state.values().clone())
         };
         let Some(live) = live else {
-            let live = sessions.open(None, values.write(limit)?, &self.inner.visitor).await?;
+            let live = sessions.open(None, Vec::new(), values.write(limit)?, &self.inner.visitor).await?;
             let mut state = self.state();
             (state.live, state.cookie) = (Some(live), CookieChange::Set);
             return Ok(());

@@ -23,6 +23,9 @@ pub(super) struct About {
     /// Who is logged in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) user: Option<Uuid>,
+    /// The roles that had been given to them when they logged in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) roles: Vec<String>,
     pub(super) created_at: Timestamp,
     /// When it ends, however much it is used.
     pub(super) ends_at: Timestamp,

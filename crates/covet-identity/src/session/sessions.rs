@@ -245,14 +245,21 @@ impl Sessions {
         Ok(Some(Live { token, about, times, contents, by_old_key: false }))
     }
 
-    /// Opens a session for a user, or for nobody.
-    pub(super) async fn open(&self, user: Option<Uuid>, json: String, visitor: &Visitor) -> Result<Live, SessionError> {
+    /// Opens a session for a user with these roles, or for nobody.
+    pub(super) async fn open(
+        &self,
+        user: Option<Uuid>,
+        roles: Vec<String>,
+        json: String,
+        visitor: &Visitor,
+    ) -> Result<Live, SessionError> {
         let owner = user.map_or_else(Owner::nobody, Owner::of_user);
         let token = SessionToken::generate(owner, &self.inner.clock);
         let now = self.now();
         let created_at = timestamp(now);
         let about = About {
             user,
+            roles,
             created_at,
             ends_at: timestamp(now.saturating_add(millis(self.inner.lifetime))),
             user_agent: kept_user_agent(visitor),
@@ -373,7 +380,7 @@ mod tests {
         let user = Uuid::from_u128(7);
         let mut ids = Vec::new();
         for _ in 0..3 {
-            let live = sessions.open(Some(user), "{}".to_owned(), &Visitor::default()).await.unwrap();
+            let live = sessions.open(Some(user), Vec::new(), "{}".to_owned(), &Visitor::default()).await.unwrap();
             ids.insert(0, live.token.place.id);
             hand.advance(Duration::from_secs(60));
         }

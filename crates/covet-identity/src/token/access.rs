@@ -58,6 +58,9 @@ pub struct Claims {
     pub nbf: Option<i64>,
     /// The token's own id.
     pub jti: Uuid,
+    /// The roles that had been given to the user when it was issued (RFC 9068 §2.2.3.1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
 }
 
 /// A token on its way to the client.
@@ -182,11 +185,19 @@ impl AccessTokens {
         *self.inner.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
-    /// A token for `user`, logged in as `session`.
+    /// A token for `user`, logged in as `session`, without roles.
     ///
     /// # Errors
     /// [`TokenError::Signing`].
     pub fn issue(&self, user: Uuid, session: Uuid) -> Result<IssuedToken, TokenError> {
+        self.issue_with_roles(user, session, Vec::new())
+    }
+
+    /// A token for `user`, logged in as `session`, who has been given these roles.
+    ///
+    /// # Errors
+    /// [`TokenError::Signing`].
+    pub fn issue_with_roles(&self, user: Uuid, session: Uuid, roles: Vec<String>) -> Result<IssuedToken, TokenError> {
         let inner = &*self.inner;
         let now = inner.clock.now().as_second();
         let claims = Claims {
@@ -198,6 +209,7 @@ impl AccessTokens {
             exp: now.saturating_add(i64::try_from(inner.ttl.as_secs()).unwrap_or(i64::MAX)),
             nbf: None,
             jti: new_id(&inner.clock),
+            roles,
         };
         let keys = self.keys();
         let key = keys.signing();

@@ -18,8 +18,8 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone)]
 pub struct RefreshToken(SecretString);
 
-/// SHA-256 of a refresh token, in hexadecimal: what is stored. Without a salt and without stretching, because
-/// the token has 256 random bits; nobody can try them all.
+/// SHA-256 of a refresh token or of an API key's secret, in hexadecimal: what is stored. Without a salt and without stretching, because
+/// either has 256 random bits; nobody can try them all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
@@ -76,8 +76,7 @@ impl RefreshToken {
     /// What to store and to look up.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let digest = Sha256::digest(self.0.expose_secret().as_bytes());
-        Fingerprint(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Fingerprint::of(&self.0)
     }
 
     /// The text, to send to the client.
@@ -110,6 +109,12 @@ impl StoredRefreshToken {
 }
 
 impl Fingerprint {
+    /// Of a secret of 256 random bits; for nothing that can be guessed.
+    pub(crate) fn of(secret: &SecretString) -> Self {
+        let digest = Sha256::digest(secret.expose_secret().as_bytes());
+        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The text to store, 64 characters.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -37,6 +37,12 @@ pub mod vocabulary {
     pub const PASSWORD_CHANGED: &str = "authn_password_change";
     /// Somebody asked for what they may not do.
     pub const NOT_ALLOWED: &str = "authz_fail";
+    /// Somebody has been given a role, or has lost one.
+    pub const ROLES_CHANGED: &str = "authz_change";
+    /// An API key has been made.
+    pub const API_KEY_CREATED: &str = "authn_token_created";
+    /// An API key has been revoked.
+    pub const API_KEY_REVOKED: &str = "authn_token_revoked";
     /// A user has registered.
     pub const USER_CREATED: &str = "user_created";
     /// What is known of a user has been changed.

@@ -2,7 +2,7 @@
 //!
 //! Two nets. Fields with a secret's name (`password`, `refresh_token`, `http.request.headers.x-api-key`) lose their
 //! value. In every text, messages and errors included, what follows such a name (`password=…`, `"token": "…"`,
-//! `Authorization: …`), passwords in URLs, `Bearer` tokens and JSON Web Tokens are masked. Rather too much than too
+//! `Authorization: …`), passwords in URLs, `Bearer` tokens, JSON Web Tokens and the secrets of API keys are masked. Rather too much than too
 //! little: the first net also catches `password_age_days`.
 //!
 //! It cannot know a secret that looks like nothing: what must not be logged must not be given to the log.

@@ -36,6 +36,7 @@ pub(super) fn place(owner: u128, id: u128) -> Place {
 /// A session of this user's that was last used now and ends then.
 pub(super) fn session(user: Option<u128>, expires: i64) -> Stored {
     let about = About {
+        roles: Vec::new(),
         user: user.map(Uuid::from_u128),
         created_at: timestamp(NOW),
         ends_at: timestamp(expires),

@@ -1,7 +1,7 @@
 //! Secrets inside a text: masked where they stand, the rest as it is.
 //!
 //! One pass. It stops at the few bytes that a secret can begin after or with: `=` and `:` (what is named so?), `B`
-//! (`Bearer`, `Basic`) and `e` (a JSON Web Token). Text without any secret comes back as it is, without a copy.
+//! (`Bearer`, `Basic`), `e` (a JSON Web Token) and `c` (an API key). Text without any secret comes back as it is, without a copy.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -46,6 +46,7 @@ fn next_secret(text: &str, from: usize, names: &Names) -> Option<Found> {
             b'=' | b':' => named(text, from, at, names),
             b'B' | b'b' => scheme(text, at),
             b'e' => web_token(text, at),
+            b'c' => api_key(text, at),
             _ => None,
         };
         if found.is_some() {
@@ -202,6 +203,18 @@ fn web_token(text: &str, at: usize) -> Option<Found> {
     (claims - header > LEAST).then(|| redacted(at..end))
 }
 
+/// The secret of an API key, `cvt_<id>_<secret>`. The id stays: by it the key is found and revoked.
+fn api_key(text: &str, at: usize) -> Option<Found> {
+    const ID_LENGTH: usize = 32;
+    let after_prefix = text[at..].strip_prefix("cvt_")?;
+    let is_hexadecimal = |byte: &u8| byte.is_ascii_hexdigit();
+    let id = after_prefix.bytes().take_while(is_hexadecimal).count();
+    let secret = after_prefix.get(id..)?.strip_prefix('_')?;
+    let length = secret.bytes().take_while(is_hexadecimal).count();
+    let start = text.len() - secret.len();
+    (id == ID_LENGTH && length > 0).then(|| redacted(start..start + length))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -267,6 +280,10 @@ mod tests {
             (format!("Bearer {jwt}"), "Bearer [redacted]"),
             ("sent bearer 0123456789abcdef".to_owned(), "sent bearer [redacted]"),
             ("Basic dXNlcjpwYXNz was sent".to_owned(), "Basic [redacted] was sent"),
+            (
+                format!("refused cvt_{}_{}!", "0a".repeat(16), "f1".repeat(36)),
+                "refused cvt_0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a_[redacted]!",
+            ),
         ] {
             assert_eq!(mask(&text), expected);
         }
@@ -283,6 +300,7 @@ mod tests {
             "password: ",
             "password=[redacted] token: [REDACTED], secret=********",
             "eyJ is how it begins",
+            "keys begin with cvt_ and go on with 32 characters, cvt_0a0a_ is none",
             "token",
             "at src/token.rs:12:5",
             "2025-10-10T12:03:04Z a::b é=ü :",

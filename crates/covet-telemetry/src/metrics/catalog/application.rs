@@ -40,7 +40,7 @@ declare_metrics! {
     counter APP_RATE_LIMIT_EXCEEDED = "app_rate_limit_exceeded" {endpoint, client_id};
     /// Attempts to authenticate.
     ///
-    /// `method`: `password`, `refresh_token`, `access_token`, `session`; `status`: `success`, `failure`.
+    /// `method`: `password`, `refresh_token`, `access_token`, `session`, `api_key`; `status`: `success`, `failure`.
     counter APP_AUTH_ATTEMPTS_TOTAL = "app_auth_attempts_total" {method, status};
     /// Attempts to authenticate that failed.
     ///
