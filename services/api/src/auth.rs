@@ -18,6 +18,7 @@ mod my_sessions;
 mod purge;
 mod token_sessions;
 
+use covet::access::Access;
 use covet::data::Error as DbError;
 use covet::problem::Problem;
 use covet::rate_limit::RateLimit;
@@ -31,16 +32,13 @@ use crate::state::Api;
 /// `/api/auth`.
 pub fn routes() -> Router<Api> {
     let guessing = RateLimit::per_minute(10).and(RateLimit::per_hour(60));
-    Router::new().routes(routes![handlers::register, handlers::login, my_sessions::open]).rate_limit(guessing).routes(
-        routes![
-            handlers::refresh,
-            handlers::logout,
-            my_sessions::list,
-            my_sessions::end_others,
-            my_sessions::end_current,
-            my_sessions::end,
-        ],
-    )
+    Router::new()
+        .routes(routes![handlers::register, handlers::login, my_sessions::open])
+        .rate_limit(guessing)
+        .routes(routes![handlers::refresh, handlers::logout])
+        .access(Access::Public)
+        .routes(routes![my_sessions::list, my_sessions::end_others, my_sessions::end_current, my_sessions::end])
+        .access(Access::Authenticated)
 }
 
 /// 401 with a `WWW-Authenticate` header, as RFC 9110 §15.5.2 asks of every one.

@@ -6,9 +6,10 @@ mod socket;
 use covet::{Router, routes};
 
 pub use self::feed::{Feed, Received, Subscription};
+use crate::access::EVENTS_LISTEN;
 use crate::state::Api;
 
 /// `/ws/events`.
 pub fn routes() -> Router<Api> {
-    Router::new().routes(routes![socket::listen])
+    Router::new().routes(routes![socket::listen]).access(EVENTS_LISTEN)
 }

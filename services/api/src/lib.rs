@@ -5,6 +5,8 @@
 //! | how it is put together | [`app`] |
 //! | registering, logging in by token or cookie, my sessions | [`auth`] |
 //! | users | [`users`] |
+//! | permissions and roles, and who has which | [`access`], [`admin`] |
+//! | keys for programs of a user's | [`api_keys`] |
 //! | notes | [`notes`] |
 //! | orders and money | [`orders`] |
 //! | the live feed | [`events`] |
@@ -17,6 +19,9 @@
 //!
 //! A feature's folder has its type, its SQL (`store.rs`) and its handlers.
 
+pub mod access;
+pub mod admin;
+pub mod api_keys;
 pub mod auth;
 mod cached;
 pub mod events;
@@ -38,6 +43,7 @@ use covet::identity::settings::AuthSettings;
 use covet::metrics::Sweep;
 use covet::prelude::*;
 
+use crate::admin::AdminSettings;
 use crate::auth::TokenSessions;
 use crate::metrics::Business;
 use crate::state::Api;
@@ -48,11 +54,13 @@ pub fn app() -> App {
         .version(env!("CARGO_PKG_VERSION"))
         .commit(option_env!("GIT_COMMIT"))
         .settings::<AuthSettings>()
+        .settings::<AdminSettings>()
         .sessions()
         .openapi(openapi::document)
         .migrations(schema())
         .routes(routes)
         .periodic("purge", Duration::from_secs(60 * 60), purge)
+        .periodic("appoint_first_admin", Duration::from_secs(10), admin::appoint_first)
         .periodic("count_sessions", Duration::from_secs(10), count_sessions)
 }
 
@@ -64,14 +72,19 @@ pub fn schema() -> covet::data::Migrations {
 
 /// Every route of the service.
 pub fn routes(context: &Context) -> Router {
+    let api = Api::new(context);
+    let control = access::control(context, &api);
     Router::new()
         .merge(auth::routes())
+        .merge(api_keys::routes())
         .merge(users::routes())
+        .merge(admin::routes())
         .merge(notes::routes())
         .merge(orders::routes())
         .merge(events::routes())
         .merge(stats::routes(context))
-        .with_state(Api::new(context))
+        .with_state(api)
+        .access_control(control)
 }
 
 /// Removes logins and kept answers that are over.

@@ -10,9 +10,14 @@ use covet::{Router, routes};
 
 pub use self::note::{Note, NoteContent, NoteFilter};
 pub use self::store::Notes;
+use crate::access::{NOTES_READ, NOTES_WRITE};
 use crate::state::Api;
 
 /// `/api/notes`.
 pub fn routes() -> Router<Api> {
-    Router::new().routes(routes![handlers::list, handlers::create, handlers::read, handlers::update, handlers::delete,])
+    Router::new()
+        .routes(routes![handlers::list, handlers::read])
+        .access(NOTES_READ)
+        .routes(routes![handlers::create, handlers::update, handlers::delete])
+        .access(NOTES_WRITE)
 }

@@ -17,7 +17,9 @@ use crate::web::problems::ProblemSchema;
     ),
     tags(
         (name = "auth", description = "Register, log in, stay logged in."),
+        (name = "keys", description = "API keys, for programs of yours."),
         (name = "users", description = "Who is here."),
+        (name = "admin", description = "All users and their roles."),
         (name = "notes", description = "Short texts with tags, each its owner's alone."),
         (name = "orders", description = "Items at a price, paid once."),
         (name = "events", description = "Your own changes as they happen."),
@@ -37,12 +39,17 @@ impl Modify for Credentials {
             .bearer_format("JWT")
             .description(Some("The `access_token` from `POST /api/auth/login`."))
             .build();
+        let api_key = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A key from `POST /api/keys`, with the permission among its scopes."))
+            .build();
         let session = ApiKeyValue::with_description(
             "__Host-session",
             "The cookie from `POST /api/auth/sessions`. In development without TLS its name is `session`.",
         );
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        components.add_security_scheme("api_key", SecurityScheme::Http(api_key));
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
     }
 }

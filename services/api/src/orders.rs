@@ -15,9 +15,14 @@ pub use self::currency::{Currency, UnknownCurrency};
 pub use self::money::{Amount, AmountOutOfRange, MAX_AMOUNT_MINOR};
 pub use self::order::{NewItem, NewOrder, Order, OrderItem, OrderStatus};
 pub use self::store::Orders;
+use crate::access::{ORDERS_READ, ORDERS_WRITE};
 use crate::state::Api;
 
 /// `/api/orders`.
 pub fn routes() -> Router<Api> {
-    Router::new().routes(routes![handlers::list, handlers::create, handlers::read, handlers::pay])
+    Router::new()
+        .routes(routes![handlers::list, handlers::read])
+        .access(ORDERS_READ)
+        .routes(routes![handlers::create, handlers::pay])
+        .access(ORDERS_WRITE)
 }

@@ -7,6 +7,7 @@ use covet::axum::extract::FromRef;
 use covet::cache::Cache;
 use covet::clock::Clock;
 use covet::data::{Db, Transaction};
+use covet::identity::api_key::ApiKeys;
 use covet::identity::caller::Authentication;
 use covet::identity::password::Passwords;
 use covet::identity::session::Sessions;
@@ -14,6 +15,7 @@ use covet::identity::settings::AuthSettings;
 use covet::identity::token::{AccessTokens, KeyRing};
 use jiff::Timestamp;
 
+use crate::api_keys::ApiKeyTable;
 use crate::events::Feed;
 use crate::metrics::{Business, Feature};
 
@@ -32,6 +34,8 @@ pub struct Api {
     pub tokens: AccessTokens,
     /// Logins by cookie.
     pub sessions: Sessions,
+    /// Checks API keys.
+    pub keys: ApiKeys,
     /// How long tokens are good.
     pub auth: Arc<AuthSettings>,
     /// Tells listeners what has changed.
@@ -55,6 +59,7 @@ impl Api {
             cache: context.cache().clone(),
             passwords: Passwords::new(auth).expect("checked with the settings"),
             tokens: AccessTokens::new(auth, keys, clock.clone()),
+            keys: ApiKeys::new(ApiKeyTable(context.db().clone()), auth, clock.clone()),
             sessions: context.sessions().clone(),
             auth: Arc::new(auth.clone()),
             feed: Feed::new(clock.clone()),
@@ -74,12 +79,6 @@ impl Api {
     pub fn now(&self) -> Timestamp {
         let now = self.clock.now();
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
-    }
-}
-
-impl FromRef<Api> for AccessTokens {
-    fn from_ref(api: &Api) -> Self {
-        api.tokens.clone()
     }
 }
 

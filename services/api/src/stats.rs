@@ -1,6 +1,7 @@
 //! What anybody may know of the service: a few numbers. The answer is the same for everybody, so it is kept for all
 //! ([`covet::response_cache`]) and ended by the tag of what it counts.
 
+use covet::access::Access;
 use covet::axum::extract::State;
 use covet::cache::Ttl;
 use covet::data::params;
@@ -23,7 +24,7 @@ pub struct Stats {
 /// `/api/stats`.
 pub fn routes(context: &Context) -> Router<Api> {
     let cache = context.response_cache(Ttl::Response).tag(cached::USERS).without_credentials();
-    Router::new().routes(routes![read]).cached(&cache)
+    Router::new().routes(routes![read]).cached(&cache).access(Access::Public)
 }
 
 /// Shows how many users there are. Needs no login.

@@ -50,6 +50,16 @@ async fn with_ada(settings: &DatabaseSettings) -> Db {
     db
 }
 
+/// One user more.
+pub(crate) async fn another_user(db: &Db, id: Uuid) {
+    let user = NewUser {
+        email: Email::parse(&format!("{}@example.com", id.simple())).unwrap(),
+        name: "Somebody".to_owned(),
+        password: PasswordHash::from_stored("unused".to_owned()),
+    };
+    Users(db).insert(id, &user, at("2026-01-01T00:00:00Z")).await.unwrap();
+}
+
 pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }

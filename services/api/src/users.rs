@@ -8,22 +8,21 @@ mod handlers;
 mod store;
 mod user;
 
+use covet::access::Access;
 use covet::{Router, routes};
 
 pub use self::email::{Email, EmailError};
 pub(crate) use self::handlers::address_taken;
-pub use self::store::{Credentials, Users};
+pub use self::store::{Credentials, Deleted, Users};
 pub use self::user::{NewUser, User, UserView, checked_name};
+use crate::access::USERS_READ;
 use crate::state::Api;
 
 /// `/api/users`.
 pub fn routes() -> Router<Api> {
-    Router::new().routes(routes![
-        handlers::list,
-        handlers::me,
-        handlers::read,
-        handlers::update,
-        handlers::change_password,
-        handlers::delete,
-    ])
+    Router::new()
+        .routes(routes![handlers::list, handlers::me, handlers::read])
+        .access(USERS_READ)
+        .routes(routes![handlers::update, handlers::change_password, handlers::delete])
+        .access(Access::Authenticated)
 }

@@ -21,6 +21,12 @@ mod database {
     }
 }
 
+#[path = "api/access.rs"]
+mod access;
+#[path = "api/admin.rs"]
+mod admin;
+#[path = "api/api_keys.rs"]
+mod api_keys;
 #[path = "api/auth.rs"]
 mod auth;
 #[path = "api/business.rs"]

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::token_sessions::{EndReason, Refreshed, TokenSessions};
 use super::unauthorized;
+use crate::admin::UserRoles;
 use crate::cached;
 use crate::metrics::Feature;
 use crate::state::Api;
@@ -122,7 +123,7 @@ pub(super) async fn login(State(api): State<Api>, Json(body): Json<Login>) -> Re
     let session = new_id(&api.clock);
     let refresh_token = TokenSessions(&api.db).open(session, user, &api.auth, api.now()).await?;
     logged_in(&api, user);
-    token_pair(&api, user, session, &refresh_token)
+    token_pair(&api, user, session, &refresh_token).await
 }
 
 /// Tells of a login that has succeeded.
@@ -174,7 +175,7 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
     match TokenSessions(&api.db).refresh(&presented.fingerprint(), &api.auth, api.now()).await? {
         Refreshed::Next { user, session, token } => {
             Method::RefreshToken.succeeded_for(user);
-            token_pair(&api, user, session, &token)
+            token_pair(&api, user, session, &token).await
         }
         Refreshed::Unknown => Err(refused("unknown")),
         Refreshed::Refused { user, session, verdict } => Err(match verdict {
@@ -217,8 +218,9 @@ pub(super) async fn logout(State(api): State<Api>, Json(body): Json<Refresh>) ->
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn token_pair(api: &Api, user: Uuid, session: Uuid, refresh_token: &RefreshToken) -> Result<Response> {
-    let access = api.tokens.issue(user, session)?;
+async fn token_pair(api: &Api, user: Uuid, session: Uuid, refresh_token: &RefreshToken) -> Result<Response> {
+    let roles = UserRoles(&api.db).of(user).await?;
+    let access = api.tokens.issue_with_roles(user, session, roles)?;
     let pair = TokenPair {
         access_token: access.token.expose_secret().to_owned(),
         refresh_token: refresh_token.expose().to_owned(),

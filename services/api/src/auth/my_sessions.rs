@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::handlers::{Login, authenticate, logged_in};
 use super::token_sessions::{EndReason, Open, TokenSessions};
+use crate::admin::UserRoles;
 use crate::state::Api;
 use crate::web::problems;
 
@@ -106,7 +107,7 @@ pub(super) async fn open(
     Json(body): Json<Login>,
 ) -> Result<StatusCode> {
     let user = authenticate(&api, body).await?;
-    session.log_in(user).await?;
+    session.log_in_with_roles(user, UserRoles(&api.db).of(user).await?).await?;
     logged_in(&api, user);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -114,7 +115,6 @@ pub(super) async fn open(
 /// Lists your logins, the one used last first.
 #[utoipa::path(
     get, path = "/api/auth/sessions", operation_id = "list_sessions", tag = "auth",
-    security(("bearer" = []), ("session" = [])),
     responses(
         (status = 200, description = "Your logins.", body = SessionViews),
         problems::Unauthorized, problems::Busy,
@@ -135,7 +135,6 @@ pub(super) async fn list(State(api): State<Api>, caller: Caller) -> Result<Respo
 /// Ends all your logins but the one that asks. Access tokens are good until they expire.
 #[utoipa::path(
     delete, path = "/api/auth/sessions", operation_id = "end_other_sessions", tag = "auth",
-    security(("bearer" = []), ("session" = [])),
     responses(
         (status = 204, description = "They have ended."),
         problems::Unauthorized, problems::Forbidden, problems::Busy,
@@ -155,7 +154,6 @@ pub(super) async fn end_others(State(api): State<Api>, caller: Caller) -> Result
 /// Logs out: ends the login that asks. An access token is good until it expires.
 #[utoipa::path(
     delete, path = "/api/auth/sessions/current", operation_id = "end_current_session", tag = "auth",
-    security(("bearer" = []), ("session" = [])),
     responses(
         (status = 204, description = "It has ended."),
         problems::Unauthorized, problems::Forbidden, problems::Busy,
@@ -181,7 +179,6 @@ pub(super) async fn end_current(
 /// Ends one of your logins.
 #[utoipa::path(
     delete, path = "/api/auth/sessions/{id}", operation_id = "end_session", tag = "auth",
-    security(("bearer" = []), ("session" = [])),
     params(("id" = Uuid, Path, description = "The login.")),
     responses(
         (status = 204, description = "It has ended."),

@@ -1,11 +1,11 @@
-//! Removes logins that are over and answers kept for repeated requests: work for a periodic task.
+//! Removes logins and API keys that are over, and answers kept for repeated requests: work for a periodic task.
 
 use std::time::Duration;
 
 use covet::data::{Db, Error, params};
 use jiff::Timestamp;
 
-/// How long a session that has ended is kept: a stolen token that turns up late is still recognised as reused, and
+/// How long a session or an API key that has ended is kept: a stolen token that turns up late is still recognised as reused, and
 /// somebody can still look at what happened.
 const KEPT_AFTER_END: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -22,6 +22,7 @@ pub async fn purge(db: &Db, now: Timestamp) -> Result<u64, Error> {
         ("DELETE FROM sessions WHERE expires_at < $1", long_ago),
         ("DELETE FROM sessions WHERE ended_at < $1", long_ago),
         ("DELETE FROM refresh_tokens WHERE expires_at < $1", long_ago),
+        ("DELETE FROM api_keys WHERE expires_at < $1", long_ago),
         ("DELETE FROM idempotency_keys WHERE expires_at < $1", now),
     ] {
         removed += db.write().execute(sql, params![before]).await?;

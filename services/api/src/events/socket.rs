@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use covet::axum::extract::{FromRef, FromRequestParts, State};
+use covet::axum::extract::State;
 use covet::axum::response::Response;
-use covet::identity::caller::{Authentication, Caller, unauthorized};
-use covet::identity::token::AccessTokens;
+use covet::identity::caller::Caller;
 use covet::ws::{WebSocket, WebSocketUpgrade};
-use covet::{Error, Result};
-use http::header;
-use http::request::Parts;
 use jiff::Timestamp;
 
 use super::feed::{Received, Subscription};
@@ -19,37 +15,10 @@ use crate::web::problems;
 
 /// The subprotocol: what the messages look like.
 const PROTOCOL: &str = "covet.events.v1";
-/// Precedes the access token in the list of subprotocols.
-const TOKEN_PREFIX: &str = "bearer.";
 /// Largest message taken from a listener, who has nothing to say.
 const MAX_MESSAGE_BYTES: usize = 4096;
 /// RFC 6455 §7.4.1: the server's policy ends the connection.
 const POLICY: u16 = 1008;
-
-/// The caller of a WebSocket. A browser cannot set `Authorization` there, so the token may also come as a
-/// subprotocol; never in the URL, which ends up in logs. The cookie of a session needs neither.
-pub(super) struct Listener(Caller);
-
-impl<S> FromRequestParts<S> for Listener
-where
-    S: Send + Sync,
-    AccessTokens: FromRef<S>,
-    Authentication: FromRef<S>,
-{
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let offered = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-        let token = offered
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .find_map(|protocol| protocol.trim().strip_prefix(TOKEN_PREFIX));
-        match token {
-            Some(token) => Caller::from_token(&AccessTokens::from_ref(state), token).map(Self).map_err(unauthorized),
-            None => Caller::from_request_parts(parts, state).await.map(Self),
-        }
-    }
-}
 
 /// Listens to your own changes: notes and orders.
 ///
@@ -62,7 +31,7 @@ where
 /// `new WebSocket(url, ["covet.events.v1", "bearer." + token])`. A page of this origin that is logged in by cookie needs no
 /// token.
 #[utoipa::path(
-    get, path = "/ws/events", operation_id = "listen", tag = "events", security(("bearer" = []), ("session" = [])),
+    get, path = "/ws/events", operation_id = "listen", tag = "events",
     responses(
         (status = 101, description = "A WebSocket of text messages."),
         problems::BadRequest, problems::Unauthorized,
@@ -71,7 +40,7 @@ where
         problems::Other,
     )
 )]
-pub(super) async fn listen(State(api): State<Api>, Listener(caller): Listener, upgrade: WebSocketUpgrade) -> Response {
+pub(super) async fn listen(State(api): State<Api>, caller: Caller, upgrade: WebSocketUpgrade) -> Response {
     let upgrade = upgrade.protocols(&[PROTOCOL]).max_message_bytes(MAX_MESSAGE_BYTES);
     // Before the handshake is answered: what happens from then on is heard.
     let subscription = api.feed.subscribe(caller.user_id);

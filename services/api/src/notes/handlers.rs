@@ -25,7 +25,7 @@ use crate::web::problems;
 /// Lists your notes, newest first.
 #[utoipa::path(
     get, path = "/api/notes", operation_id = "list_notes", tag = "notes",
-    security(("bearer" = []), ("session" = [])), params(NoteQuery, PageQuery),
+    params(NoteQuery, PageQuery),
     responses(
         (status = 200, description = "A page of your notes.", body = Page<Note>),
         problems::BadRequest, problems::Unauthorized, problems::Unprocessable,
@@ -62,7 +62,7 @@ pub(super) async fn list(
 /// Writes a note.
 #[utoipa::path(
     post, path = "/api/notes", operation_id = "create_note", tag = "notes",
-    security(("bearer" = []), ("session" = [])), request_body = NewNote,
+    request_body = NewNote,
     responses(
         (status = 201, description = "Written.", body = Note, headers(
             ("location" = String, description = "The note."), ("etag" = String, description = "Version."),
@@ -85,7 +85,7 @@ pub(super) async fn create(State(api): State<Api>, caller: Caller, Json(body): J
 
 /// Shows one of your notes.
 #[utoipa::path(
-    get, path = "/api/notes/{id}", operation_id = "read_note", tag = "notes", security(("bearer" = []), ("session" = [])),
+    get, path = "/api/notes/{id}", operation_id = "read_note", tag = "notes",
     params(
         ("id" = Uuid, Path, description = "The note."),
         ("if-none-match" = Option<String>, Header, description = "The `ETag` that you have."),
@@ -110,7 +110,7 @@ pub(super) async fn read(
 /// Changes one of your notes.
 #[utoipa::path(
     patch, path = "/api/notes/{id}", operation_id = "update_note", tag = "notes",
-    security(("bearer" = []), ("session" = [])), request_body = NoteChange,
+    request_body = NoteChange,
     params(
         ("id" = Uuid, Path, description = "The note."),
         ("if-match" = Option<String>, Header, example = "\"v1\"", description = "The `ETag` of the version that you change. Needed."),
@@ -145,7 +145,7 @@ pub(super) async fn update(
 
 /// Deletes one of your notes.
 #[utoipa::path(
-    delete, path = "/api/notes/{id}", operation_id = "delete_note", tag = "notes", security(("bearer" = []), ("session" = [])),
+    delete, path = "/api/notes/{id}", operation_id = "delete_note", tag = "notes",
     params(
         ("id" = Uuid, Path, description = "The note."),
         ("if-match" = Option<String>, Header, example = "\"v1\"", description = "The `ETag` of the version to delete; any when absent."),

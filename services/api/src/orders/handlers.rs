@@ -20,7 +20,7 @@ use crate::web::problems;
 /// Lists your orders, newest first.
 #[utoipa::path(
     get, path = "/api/orders", operation_id = "list_orders", tag = "orders",
-    security(("bearer" = []), ("session" = [])), params(OrderQuery, PageQuery),
+    params(OrderQuery, PageQuery),
     responses(
         (status = 200, description = "A page of your orders.", body = Page<Order>),
         problems::BadRequest, problems::Unauthorized,
@@ -40,7 +40,7 @@ pub(super) async fn list(
 /// Orders something. The server computes the sums.
 #[utoipa::path(
     post, path = "/api/orders", operation_id = "create_order", tag = "orders",
-    security(("bearer" = []), ("session" = [])), request_body = NewOrder,
+    request_body = NewOrder,
     params(("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
             description = "Makes it safe to repeat the request.")),
     responses(
@@ -78,7 +78,7 @@ pub(super) async fn create(
 
 /// Shows one of your orders.
 #[utoipa::path(
-    get, path = "/api/orders/{id}", operation_id = "read_order", tag = "orders", security(("bearer" = []), ("session" = [])),
+    get, path = "/api/orders/{id}", operation_id = "read_order", tag = "orders",
     params(("id" = Uuid, Path, description = "The order.")),
     responses(
         (status = 200, description = "The order.", body = Order),
@@ -94,7 +94,7 @@ pub(super) async fn read(State(api): State<Api>, caller: Caller, Path(id): Path<
 /// Pays an order. Paying a paid order changes nothing and shows it.
 #[utoipa::path(
     post, path = "/api/orders/{id}/pay", operation_id = "pay_order", tag = "orders",
-    security(("bearer" = []), ("session" = [])), request_body = Payment,
+    request_body = Payment,
     params(
         ("id" = Uuid, Path, description = "The order."),
         ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",

@@ -7,7 +7,7 @@ use covet::identity::attempts::Method;
 use covet::identity::caller::Caller;
 use covet::identity::password::{Password, Verdict};
 use covet::identity::session::{Session, SessionError};
-use covet::telemetry::logging::{audit, security, vocabulary};
+use covet::telemetry::logging::{audit, vocabulary};
 use covet::{Error, Json, Path, Query, Result};
 use http::StatusCode;
 use serde::Deserialize;
@@ -15,8 +15,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::email::Email;
-use super::store::Users;
+use super::store::{Deleted, Users};
 use super::user::{UserView, checked_name};
+use crate::admin::{UserRoles, last_admin};
 use crate::auth::{EndReason, TokenSessions};
 use crate::cached;
 use crate::state::Api;
@@ -57,7 +58,7 @@ pub(super) struct PasswordChange {
 
 /// Lists users, newest first.
 #[utoipa::path(
-    get, path = "/api/users", operation_id = "list_users", tag = "users", security(("bearer" = []), ("session" = [])), params(PageQuery),
+    get, path = "/api/users", operation_id = "list_users", tag = "users", params(PageQuery),
     responses(
         (status = 200, description = "A page of users.", body = Page<UserView>),
         problems::BadRequest, problems::Unauthorized,
@@ -75,7 +76,7 @@ pub(super) async fn list(
 
 /// Shows who you are.
 #[utoipa::path(
-    get, path = "/api/users/me", operation_id = "read_me", tag = "users", security(("bearer" = []), ("session" = [])),
+    get, path = "/api/users/me", operation_id = "read_me", tag = "users",
     params(("if-none-match" = Option<String>, Header, description = "The `ETag` that you have.")),
     responses(
         (status = 200, description = "You.", body = UserView, headers(("etag" = String, description = "Version."))),
@@ -90,7 +91,7 @@ pub(super) async fn me(State(api): State<Api>, caller: Caller, known: IfNoneMatc
 
 /// Shows a user.
 #[utoipa::path(
-    get, path = "/api/users/{id}", operation_id = "read_user", tag = "users", security(("bearer" = []), ("session" = [])),
+    get, path = "/api/users/{id}", operation_id = "read_user", tag = "users",
     params(
         ("id" = Uuid, Path, description = "The user."),
         ("if-none-match" = Option<String>, Header, description = "The `ETag` that you have."),
@@ -119,7 +120,7 @@ async fn show(api: &Api, caller: Caller, id: Uuid, known: &IfNoneMatch) -> Resul
 /// Changes your name or address.
 #[utoipa::path(
     patch, path = "/api/users/{id}", operation_id = "update_user", tag = "users",
-    security(("bearer" = []), ("session" = [])), request_body = UserChange,
+    request_body = UserChange,
     params(
         ("id" = Uuid, Path, description = "Yourself."),
         ("if-match" = Option<String>, Header, example = "\"v1\"", description = "The `ETag` of the version that you change. Needed."),
@@ -138,7 +139,7 @@ pub(super) async fn update(
     precondition: IfMatch,
     Json(change): Json<UserChange>,
 ) -> Result<(Etag, Json<UserView>)> {
-    only_yourself(caller, id)?;
+    caller.must_be(id)?;
     precondition.required()?;
     let mut fields = Fields::new();
     let name = fields.take_some("name", change.name.as_deref().map(checked_name));
@@ -169,7 +170,7 @@ pub(super) async fn update(
 /// Changes your password. Your other logins end.
 #[utoipa::path(
     put, path = "/api/users/{id}/password", operation_id = "change_password", tag = "users",
-    security(("bearer" = []), ("session" = [])), request_body = PasswordChange,
+    request_body = PasswordChange,
     params(("id" = Uuid, Path, description = "Yourself.")),
     responses(
         (status = 204, description = "Changed."),
@@ -185,7 +186,7 @@ pub(super) async fn change_password(
     Path(id): Path<Uuid>,
     Json(change): Json<PasswordChange>,
 ) -> Result<StatusCode> {
-    only_yourself(caller, id)?;
+    caller.must_be(id)?;
     let users = Users(&api.db);
     let user = users.find_for_change(id).await?.ok_or_else(no_such_user)?;
     let about = [user.name.as_str(), user.email.as_str()];
@@ -216,9 +217,10 @@ async fn renew_sessions(api: &Api, caller: Caller, session: Option<Session>) -> 
     }
 }
 
-/// Deletes you, your notes and your logins. Orders stay, without an owner: they are accounts.
+/// Deletes you, your notes, your keys and your logins. Orders stay, without an owner: they are accounts. The last admin
+/// stays, too.
 #[utoipa::path(
-    delete, path = "/api/users/{id}", operation_id = "delete_user", tag = "users", security(("bearer" = []), ("session" = [])),
+    delete, path = "/api/users/{id}", operation_id = "delete_user", tag = "users",
     params(
         ("id" = Uuid, Path, description = "Yourself."),
         ("if-match" = Option<String>, Header, example = "\"v1\"", description = "The `ETag` of the version to delete; any when absent."),
@@ -226,7 +228,7 @@ async fn renew_sessions(api: &Api, caller: Caller, session: Option<Session>) -> 
     responses(
         (status = 204, description = "Deleted."),
         problems::BadRequest, problems::Unauthorized, problems::Forbidden, problems::NotFound,
-        problems::PreconditionFailed,
+        problems::Conflict, problems::PreconditionFailed,
         problems::Other,
     )
 )]
@@ -236,28 +238,25 @@ pub(super) async fn delete(
     Path(id): Path<Uuid>,
     precondition: IfMatch,
 ) -> Result<StatusCode> {
-    only_yourself(caller, id)?;
+    caller.must_be(id)?;
     let users = Users(&api.db);
     let user = users.find_for_change(id).await?.ok_or_else(no_such_user)?;
     precondition.check(user.etag())?;
+    if UserRoles(&api.db).is_last_admin(id).await? {
+        return Err(last_admin());
+    }
     // First: sessions do not lie in the database, and would not go with the user.
     api.sessions.end_all(id, None).await?;
-    if users.delete(id, user.version).await? {
-        audit(vocabulary::USER_DELETED).target("user", id).log("user deleted");
-        api.end(cached::USERS).await;
-        api.end(cached::notes_of(id)).await;
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(changed_meanwhile(&users, id).await?)
+    match users.delete(id, user.version).await? {
+        Deleted::Done => {
+            audit(vocabulary::USER_DELETED).target("user", id).log("user deleted");
+            api.end(cached::USERS).await;
+            api.end(cached::notes_of(id)).await;
+            Ok(StatusCode::NO_CONTENT)
+        }
+        Deleted::LastAdmin => Err(last_admin()),
+        Deleted::ChangedMeanwhile => Err(changed_meanwhile(&users, id).await?),
     }
-}
-
-fn only_yourself(caller: Caller, id: Uuid) -> Result<()> {
-    if caller.user_id == id {
-        return Ok(());
-    }
-    security(vocabulary::NOT_ALLOWED).failure("other_user").target("user", id).log("change of another user refused");
-    Err(Error::forbidden().detail("You can change nobody but yourself."))
 }
 
 async fn confirm_password(api: &Api, id: Uuid, password: Password) -> Result<()> {

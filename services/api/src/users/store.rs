@@ -1,6 +1,6 @@
 //! The table `users`.
 
-use covet::data::{Db, Error, params};
+use covet::data::{Db, Error, Transaction, params};
 use covet::identity::password::PasswordHash;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::email::Email;
 use super::user::{NewUser, User};
+use crate::admin::{is_last_admin, one_after_another};
 use crate::web::page::PageQuery;
 
 /// Reads and writes users.
@@ -21,6 +22,17 @@ pub struct Credentials {
     pub id: Uuid,
     /// Their password.
     pub password_hash: PasswordHash,
+}
+
+/// What became of a user about to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// They are gone.
+    Done,
+    /// They are the last admin, and stay.
+    LastAdmin,
+    /// They are not as they were, or gone already.
+    ChangedMeanwhile,
 }
 
 impl Users<'_> {
@@ -111,12 +123,24 @@ impl Users<'_> {
         Ok(changed == 1)
     }
 
-    /// Deletes a user whose version is still `version`, with their notes and logins; false when it is not.
+    /// Deletes a user whose version is still `version`, with their notes, keys and logins.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn delete(self, id: Uuid, version: i64) -> Result<bool, Error> {
-        let sql = "DELETE FROM users WHERE id = $1 AND version = $2";
-        Ok(self.0.write().execute(sql, params![id, version]).await? == 1)
+    pub async fn delete(self, id: Uuid, version: i64) -> Result<Deleted, Error> {
+        self.0
+            .retry(&one_after_another(), || {
+                async move |transaction: &Transaction| {
+                    if is_last_admin(transaction, id).await? {
+                        return Ok(Deleted::LastAdmin);
+                    }
+                    let sql = "DELETE FROM users WHERE id = $1 AND version = $2";
+                    match transaction.execute(sql, params![id, version]).await? {
+                        0 => Ok(Deleted::ChangedMeanwhile),
+                        _ => Ok(Deleted::Done),
+                    }
+                }
+            })
+            .await
     }
 }

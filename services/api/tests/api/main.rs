@@ -3,6 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and its helpers with it")]
 
+mod access;
+mod admin;
+mod api_keys;
+mod api_keys_over_time;
 mod auth;
 mod business;
 mod cached;
