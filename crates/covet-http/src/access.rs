@@ -198,28 +198,17 @@ impl Declared {
 pub(crate) fn validate<'a>(
     routes: impl Iterator<Item = (String, &'a Declared)> + Clone,
 ) -> Result<(), InvalidAccess> {
-    let control = routes.clone().find_map(|(_, declared)| declared.control.clone());
-    let Some(control) = control else {
-        return match routes
-            .filter_map(|(route, declared)| declared.access.map(|access| (route, access)))
-            .find(|(_, access)| *access != Access::Public)
-        {
-            Some((route, access)) => Err(InvalidAccess::Unchecked { route, access }),
-            None => Ok(()),
-        };
-    };
+    let someone_checks = routes.clone().any(|(_, declared)| declared.control.is_some());
     let mut undeclared = Vec::new();
     for (route, declared) in routes {
-        match declared.access {
-            None => undeclared.push(route),
-            Some(Access::Public) => {}
-            Some(access) if declared.control.is_none() => {
-                return Err(InvalidAccess::Unchecked { route, access });
-            }
-            Some(Access::Permission(permission)) if !control.grants(permission) => {
+        match (declared.access, &declared.control) {
+            (None, _) if someone_checks => undeclared.push(route),
+            (None | Some(Access::Public), _) => {}
+            (Some(access), None) => return Err(InvalidAccess::Unchecked { route, access }),
+            (Some(Access::Permission(permission)), Some(control)) if !control.grants(permission) => {
                 return Err(InvalidAccess::Ungranted { route, permission });
             }
-            Some(_) => {}
+            (Some(Access::Authenticated | Access::Permission(_)), Some(_)) => {}
         }
     }
     if undeclared.is_empty() { Ok(()) } else { Err(InvalidAccess::Undeclared { routes: undeclared }) }
