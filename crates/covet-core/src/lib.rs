@@ -8,6 +8,7 @@
 //! | an error as RFC 9457 problem details | [`problem`] |
 //! | the phases of the process, from start to exit | [`lifecycle`] |
 //! | health checks and their report | [`health`] |
+//! | what is read again when its file changes | [`reload`] |
 //! | the time | [`clock`] |
 //! | pauses between attempts | [`backoff`] |
 //! | identifiers and randomness | [`ids`] |
@@ -24,6 +25,7 @@ pub mod health;
 pub mod ids;
 pub mod lifecycle;
 pub mod problem;
+pub mod reload;
 pub mod secret;
 pub mod settings;
 #[cfg(feature = "tls")]

@@ -22,6 +22,26 @@ pub enum KeyRingError {
         /// Its length.
         bytes: usize,
     },
+    /// A PEM block is damaged, or holds something else.
+    #[error(
+        "key {position} is no PEM block that can be used: it takes `PRIVATE KEY` (PKCS#8) or `PUBLIC KEY` of Ed25519 or RSA, \
+         whole and with its line ends; make one with `openssl genpkey -algorithm ed25519`"
+    )]
+    NotPem {
+        /// Which one, from 1.
+        position: usize,
+    },
+    /// An RSA key is too short.
+    #[error("key {position} has {bits} bits; RS256 needs at least 2048 (RFC 7518): make one of Ed25519 with `openssl genpkey -algorithm ed25519`")]
+    TooFewBits {
+        /// Which one, from 1.
+        position: usize,
+        /// The length of its modulus.
+        bits: usize,
+    },
+    /// The first key is a public one.
+    #[error("key 1 is a public key and cannot sign; put the key that signs before it")]
+    FirstCannotSign,
     /// The same key twice.
     #[error("key {position} is there twice; remove one")]
     Doubled {
@@ -36,17 +56,28 @@ pub enum KeyRingError {
 /// # Errors
 /// [`KeyRingError`] says which key is wrong, without showing it.
 pub(crate) fn key_texts(text: &SecretString, environment: Environment) -> Result<Vec<&str>, KeyRingError> {
-    let words = text.expose_secret().split(|c: char| c == ',' || c.is_whitespace());
     let mut keys: Vec<&str> = Vec::new();
-    for (index, key) in words.filter(|word| !word.is_empty()).enumerate() {
+    for (index, key) in words(text.expose_secret()).enumerate() {
         let position = index + 1;
-        if environment.is_production() && key.len() < MIN_KEY_BYTES {
-            return Err(KeyRingError::TooShort { position, bytes: key.len() });
-        }
+        check_length(key, position, environment)?;
         if keys.contains(&key) {
             return Err(KeyRingError::Doubled { position });
         }
         keys.push(key);
     }
     if keys.is_empty() { Err(KeyRingError::Empty) } else { Ok(keys) }
+}
+
+/// What stands between commas, spaces and line ends.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
+}
+
+/// # Errors
+/// [`KeyRingError::TooShort`], in production.
+pub(crate) fn check_length(key: &str, position: usize, environment: Environment) -> Result<(), KeyRingError> {
+    if environment.is_production() && key.len() < MIN_KEY_BYTES {
+        return Err(KeyRingError::TooShort { position, bytes: key.len() });
+    }
+    Ok(())
 }

@@ -13,9 +13,11 @@ use crate::token::KeyRing;
 #[derive(Debug, Clone, Settings)]
 #[settings(section = "auth", validate = "check")]
 pub struct AuthSettings {
-    /// Keys that sign access tokens, at least 32 bytes each in production. Several are separated by commas or line
-    /// ends: the first signs, all verify. To rotate: add the new key at the end everywhere, then move it to the
-    /// front, then remove the old one once `COVET_AUTH__ACCESS_TOKEN_TTL` has passed.
+    /// Keys that sign access tokens: texts of at least 32 bytes each in production, which sign by HS256, or PEM blocks of
+    /// Ed25519 or RSA keys (`openssl genpkey -algorithm ed25519`), which sign by EdDSA and RS256 and whose public keys are at
+    /// `/.well-known/jwks.json`. Several are separated by commas or line ends: the first signs, all verify. To rotate: add
+    /// the new key at the end everywhere, then move it to the front, then remove the old one once
+    /// `COVET_AUTH__ACCESS_TOKEN_TTL` has passed. From a file it is read again when the file changes.
     #[setting(variable = "JWT_SECRET_KEY", key_material, example = "openssl rand -hex 32")]
     pub jwt_secret_key: SecretString,
     /// Issuer (`iss`) written into access tokens and demanded of them.
@@ -24,12 +26,17 @@ pub struct AuthSettings {
     /// Audience (`aud`) written into access tokens and demanded of them.
     #[setting(default = "covet-api")]
     pub audience: String,
-    /// How long an access token is good. It cannot be called back before, so keep it short.
+    /// How long an access token is good. While Redis is away an instance may not hear of a login that another has ended, so
+    /// keep it short.
     #[setting(default = "15m", min = "1s", max = "24h")]
     pub access_token_ttl: Duration,
     /// Difference between the clocks of two instances that is tolerated when a token's times are checked.
     #[setting(default = "10s", max = "5m")]
     pub clock_leeway: Duration,
+    /// Ended logins whose access tokens are refused at once, at most. Each counts until its tokens would have expired. Over
+    /// it the ones that expire next are given up, and `app_auth_revocations_given_up_total` rises.
+    #[setting(default = "100000", min = "1000", max = "10000000")]
+    pub revoked_logins: u32,
     /// How long a refresh token is good when it is not used.
     #[setting(default = "30d", min = "1m", max = "400d")]
     pub refresh_token_ttl: Duration,

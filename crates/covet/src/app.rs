@@ -14,6 +14,7 @@ use covet_http::axum::routing::Route;
 use covet_http::pipeline::BeforeLayers;
 use covet_http::rate_limit::{Asking, Trusts};
 use covet_identity::session::SessionSettings;
+use covet_identity::settings::AuthSettings;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service};
 use utoipa::openapi::OpenApi;
@@ -55,6 +56,7 @@ pub struct App {
     pub(crate) trusts: Vec<Trusts>,
     pub(crate) database: bool,
     pub(crate) sessions: bool,
+    pub(crate) access_tokens: bool,
 }
 
 impl App {
@@ -75,6 +77,7 @@ impl App {
             trusts: Vec::new(),
             database: true,
             sessions: false,
+            access_tokens: false,
         }
     }
 
@@ -220,6 +223,42 @@ impl App {
     pub fn sessions(mut self) -> Self {
         self.sessions = true;
         self.settings::<SessionSettings>()
+    }
+
+    /// Gives the service access tokens: they are issued, checked and revoked by [`Context::access_tokens`], and their public
+    /// keys are at `/.well-known/jwks.json`. Reads the section `auth` of the settings. The keys are read again when their
+    /// file changes; ended logins are refused by all instances.
+    ///
+    /// ```no_run
+    /// use covet::identity::caller::{Authentication, Caller};
+    /// use covet::prelude::*;
+    ///
+    /// #[derive(Clone)]
+    /// struct Shop(Context);
+    ///
+    /// impl covet::axum::extract::FromRef<Shop> for Authentication {
+    ///     fn from_ref(shop: &Shop) -> Self {
+    ///         Self::by_token(shop.0.access_tokens().clone())
+    ///     }
+    /// }
+    ///
+    /// fn shop() -> App {
+    ///     App::new("shop").access_tokens().routes(|context| {
+    ///         Router::new().route("/me", get(me).delete(log_out)).with_state(Shop(context.clone()))
+    ///     })
+    /// }
+    ///
+    /// async fn me(caller: Caller) -> String {
+    ///     caller.user_id.to_string()
+    /// }
+    ///
+    /// async fn log_out(State(Shop(context)): State<Shop>, caller: Caller) {
+    ///     context.access_tokens().revoke(&[caller.session_id]).await;
+    /// }
+    /// ```
+    pub fn access_tokens(mut self) -> Self {
+        self.access_tokens = true;
+        self.settings::<AuthSettings>()
     }
 
     /// Does without a database: none is opened, and `migrate` has nothing to do.

@@ -184,6 +184,7 @@ impl App {
         }
         loader.section::<crate::settings::ShutdownSettings>();
         loader.section::<crate::settings::WorkerSettings>();
+        loader.section::<crate::settings::ReloadSettings>();
         for section in &self.sections {
             section(&mut loader);
         }

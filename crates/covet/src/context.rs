@@ -16,8 +16,11 @@ use covet_http::response_cache::{ResponseCache, ResponseCacheParts};
 use covet_http::settings::HttpSettings;
 use covet_identity::caller::Authentication;
 use covet_identity::session::Sessions;
+use covet_identity::token::AccessTokens;
 use covet_telemetry::metrics;
 use covet_telemetry::traces::Traces;
+
+use crate::reload::Reloads;
 
 /// Everything a handler can reach. Cheap to clone; all clones are the same.
 ///
@@ -55,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) db: Option<Db>,
     pub(crate) cache: Cache,
     pub(crate) sessions: Option<Sessions>,
+    pub(crate) access_tokens: Option<AccessTokens>,
+    pub(crate) reloads: Reloads,
 }
 
 impl Context {
@@ -128,6 +133,22 @@ impl Context {
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
         self.inner.sessions.as_ref().expect("this service was built without sessions (App::sessions)")
+    }
+
+    /// Issues, checks and revokes access tokens.
+    ///
+    /// # Panics
+    /// In a service that has not said [`App::access_tokens`](crate::App::access_tokens).
+    #[must_use]
+    pub fn access_tokens(&self) -> &AccessTokens {
+        let tokens = self.inner.access_tokens.as_ref();
+        tokens.expect("this service was built without access tokens (App::access_tokens)")
+    }
+
+    /// What is read again while the service runs: certificates and keys, and what is added.
+    #[must_use]
+    pub fn reloads(&self) -> &Reloads {
+        &self.inner.reloads
     }
 
     /// A cache for the responses of routes, in [`cache`](Self::cache): how long they are good if they do not say it
@@ -212,6 +233,10 @@ impl Context {
 
     pub(crate) fn started(&self) -> Instant {
         self.inner.started
+    }
+
+    pub(crate) fn access_tokens_if_any(&self) -> Option<&AccessTokens> {
+        self.inner.access_tokens.as_ref()
     }
 
     pub(crate) fn database(&self) -> Option<&Db> {

@@ -43,6 +43,7 @@ mod instruments;
 pub mod metrics;
 mod operator_pages;
 mod periodic;
+pub mod reload;
 mod run;
 pub mod settings;
 mod table_news;

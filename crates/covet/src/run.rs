@@ -28,7 +28,7 @@ pub(crate) use assemble::{ApiDescription, metrics_only, router_only};
 
 use crate::command::could_not;
 use crate::instruments::AppCollector;
-use crate::settings::WorkerSettings;
+use crate::settings::{ReloadSettings, WorkerSettings};
 use crate::{App, banner, operator_pages};
 use start::{StartError, Started, start};
 pub(crate) use start::{connect, service};
@@ -113,6 +113,8 @@ pub(crate) async fn open(app: &App, started: &Started, api: bool, threads: Threa
             tokio::spawn(task.clone().run(context.clone()));
         }
     }
+    let reload = context.settings::<ReloadSettings>().clone();
+    tokio::spawn(context.reloads().clone().run(reload, context.lifecycle().clone()));
     context.lifecycle().advance(Phase::Ready);
     let started_in = context.clock().monotonic().duration_since(context.started());
     tracing::info!(
@@ -160,7 +162,7 @@ fn serve_api(
         before: app.before.clone(),
     })?;
     if let Some(tls) = &tls {
-        tokio::spawn(tls.clone().keep_fresh());
+        context.reloads().add(tls.clone());
     }
     tokio::spawn(tell_calls_per_user(metrics.clone()));
     let parts = ServeParts {

@@ -45,6 +45,16 @@ pub struct WorkerSettings {
     pub in_process: bool,
 }
 
+/// What is read again while the service runs.
+#[derive(Debug, Clone, covet_core::settings::Settings)]
+#[settings(section = "reload")]
+pub struct ReloadSettings {
+    /// How often certificates and keys are read again although their files seem unchanged. A change that the file system
+    /// tells of is noticed within seconds, and SIGHUP reads everything at once.
+    #[setting(default = "1h", min = "1s", max = "24h")]
+    pub interval: Duration,
+}
+
 /// What becomes of a program that is older than the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, covet_core::settings::SettingValue)]
 pub enum WhenAhead {

@@ -39,7 +39,6 @@ pub mod web;
 
 use std::time::Duration;
 
-use covet::identity::settings::AuthSettings;
 use covet::metrics::Sweep;
 use covet::prelude::*;
 
@@ -53,8 +52,8 @@ pub fn app() -> App {
     App::new("covet-api")
         .version(env!("CARGO_PKG_VERSION"))
         .commit(option_env!("GIT_COMMIT"))
-        .settings::<AuthSettings>()
         .settings::<AdminSettings>()
+        .access_tokens()
         .sessions()
         .openapi(openapi::document)
         .migrations(schema())

@@ -12,7 +12,7 @@ use covet::identity::caller::Authentication;
 use covet::identity::password::Passwords;
 use covet::identity::session::Sessions;
 use covet::identity::settings::AuthSettings;
-use covet::identity::token::{AccessTokens, KeyRing};
+use covet::identity::token::AccessTokens;
 use jiff::Timestamp;
 
 use crate::api_keys::ApiKeyTable;
@@ -48,18 +48,17 @@ impl Api {
     /// The state of a service that is about to serve.
     ///
     /// # Panics
-    /// Not with settings that were read: both checks here were made then.
+    /// Not with settings that were read: the check here was made then.
     #[must_use]
     pub fn new(context: &Context) -> Self {
         let auth = context.settings::<AuthSettings>();
-        let keys = KeyRing::parse(&auth.jwt_secret_key, context.environment()).expect("checked with the settings");
         let clock = context.clock().clone();
         Self {
             db: context.db().clone(),
             cache: context.cache().clone(),
             passwords: Passwords::new(auth).expect("checked with the settings"),
-            tokens: AccessTokens::new(auth, keys, clock.clone()),
             keys: ApiKeys::new(ApiKeyTable(context.db().clone()), auth, clock.clone()),
+            tokens: context.access_tokens().clone(),
             sessions: context.sessions().clone(),
             auth: Arc::new(auth.clone()),
             feed: Feed::new(clock.clone()),

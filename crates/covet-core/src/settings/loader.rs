@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::effective::{Effective, EffectiveSetting};
 use super::problems::{Problems, SettingProblem};
@@ -28,6 +28,7 @@ use crate::environment::Environment;
 /// # Ok::<(), covet_core::settings::Problems>(())
 /// ```
 pub struct Loader {
+    sources: Sources,
     layers: Layers,
     policy: Policy,
     problems: Vec<SettingProblem>,
@@ -43,8 +44,9 @@ impl Loader {
     /// Opens the sources and reads [`ServiceSettings`].
     #[must_use]
     pub fn new(sources: Sources) -> Self {
-        let (layers, environment, problems) = Layers::open(sources);
+        let (layers, environment, problems) = Layers::open(sources.clone());
         let mut loader = Self {
+            sources,
             layers,
             policy: Policy { environment, placeholders_allowed: false, secrets_directory: None },
             problems,
@@ -110,7 +112,13 @@ impl Loader {
         let environment = self.environment();
         match Problems::of(self.problems) {
             Some(problems) => Err(problems),
-            None => Ok(Loaded { environment, values: self.values, entries: self.entries, docs: self.docs }),
+            None => Ok(Loaded {
+                environment,
+                sources: self.sources,
+                values: self.values,
+                entries: self.entries,
+                docs: self.docs,
+            }),
         }
     }
 }
@@ -148,6 +156,7 @@ fn clashes(known: &[SectionDoc], new: &SectionDoc) -> Vec<SettingProblem> {
 /// The sections, all of them right.
 pub struct Loaded {
     environment: Environment,
+    sources: Sources,
     values: Values,
     entries: Vec<EffectiveSetting>,
     docs: Vec<SectionDoc>,
@@ -197,6 +206,33 @@ impl Loaded {
     #[must_use]
     pub fn provenance(&self, variable: &str) -> Option<&Provenance> {
         self.entries.iter().find(|entry| entry.variable == variable).map(|entry| &entry.provenance)
+    }
+
+    /// Reads the section `S` anew from where it came from: the files are opened again, the environment is that of the start.
+    /// What [`get`](Self::get) gives stays as it is.
+    ///
+    /// A generated key that no file keeps is another one each time: ask [`file_of`](Self::file_of) first.
+    ///
+    /// # Errors
+    /// All problems of this section, as at the start.
+    pub fn reread<S: Section>(&self) -> Result<S, Problems> {
+        let mut loader = Loader::new(self.sources.clone());
+        loader.allow_unknown();
+        loader.section::<S>();
+        Ok(loader.finish()?.take())
+    }
+
+    /// The file that the value of this variable came from: the one that `<VARIABLE>_FILE` names, `.env`, `covet.toml`, or
+    /// where a generated key is kept. `None`: no file can change it.
+    #[must_use]
+    pub fn file_of(&self, variable: &str) -> Option<PathBuf> {
+        let path = match self.provenance(variable)? {
+            Provenance::File { path } | Provenance::ConfigFile { path, .. } => path,
+            Provenance::Generated { path } => path.as_ref()?,
+            Provenance::DotEnv => Path::new(".env"),
+            Provenance::Environment | Provenance::Default => return None,
+        };
+        Some(self.sources.resolve(path))
     }
 
     /// The declarations of the sections that were read, for the reference page.

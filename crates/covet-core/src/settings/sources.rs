@@ -51,6 +51,11 @@ impl Sources {
         self.directory = Some(directory.into());
         self
     }
+
+    /// The path, relative to the directory.
+    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
+        self.directory.as_ref().map_or_else(|| path.to_owned(), |directory| directory.join(path))
+    }
 }
 
 impl fmt::Debug for Sources {

@@ -1,21 +1,20 @@
 //! TLS on the API port: rustls, and certificates that are read again when their files change.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use covet_core::reload::{Change, Reload, ReloadError};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// A certificate or key that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +51,7 @@ pub struct Tls {
 #[derive(Debug)]
 struct CurrentCertificate {
     files: Files,
-    current: RwLock<Arc<CertifiedKey>>,
+    current: ArcSwap<CertifiedKey>,
 }
 
 #[derive(Debug)]
@@ -68,7 +67,7 @@ impl Tls {
     /// When one cannot be read or they do not belong together.
     pub fn new(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
-        let current = RwLock::new(files.read()?);
+        let current = ArcSwap::new(files.read()?);
         let certificate = Arc::new(CurrentCertificate { files, current });
         let resolver: Arc<dyn ResolvesServerCert> = certificate.clone();
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -80,36 +79,34 @@ impl Tls {
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
     }
 
-    /// Reads the files again whenever one changes, for ever. A pair that does not fit (a rotation halfway) is logged
-    /// and the old one stays.
-    pub async fn keep_fresh(self) {
-        let mut seen = self.certificate.files.modified();
-        let mut interval = tokio::time::interval(LOOK_EVERY);
-        loop {
-            interval.tick().await;
-            let modified = self.certificate.files.modified();
-            if modified == seen {
-                continue;
-            }
-            match self.certificate.files.read() {
-                Ok(fresh) => {
-                    *self.certificate.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-                    seen = modified;
-                    tracing::info!(path = %self.certificate.files.certificate.display(), "TLS certificate reloaded");
-                }
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "TLS certificate not reloaded; the old one stays"
-                    );
-                }
-            }
-        }
-    }
-
     pub(super) fn accept(&self, stream: TcpStream) -> tokio_rustls::Accept<TcpStream> {
         self.acceptor.accept(stream)
     }
+}
+
+/// A pair that does not fit, in the middle of a rotation, is an error, and the old one stays.
+impl Reload for Tls {
+    fn name(&self) -> &'static str {
+        "tls_certificate"
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let Files { certificate, key } = &self.certificate.files;
+        vec![certificate.clone(), key.clone()]
+    }
+
+    fn reload(&self) -> Result<Option<Change>, ReloadError> {
+        let fresh = self.certificate.files.read()?;
+        let to = fingerprint(&fresh);
+        let old = self.certificate.current.swap(fresh);
+        Ok(Change::between(fingerprint(&old), to))
+    }
+}
+
+/// The beginning of the certificate's SHA-256, by which `openssl x509 -fingerprint -sha256` knows it too.
+fn fingerprint(pair: &CertifiedKey) -> String {
+    let digest = Sha256::digest(pair.cert.first().map(AsRef::as_ref).unwrap_or_default());
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What the client and server agreed on.
@@ -119,7 +116,7 @@ pub(super) fn chose_http2(stream: &TlsStream<TcpStream>) -> bool {
 
 impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(self.current.load_full())
     }
 }
 
@@ -138,11 +135,6 @@ impl Files {
 
     fn pair(&self, source: rustls::Error) -> TlsError {
         TlsError::Pair { certificate: self.certificate.clone(), key: self.key.clone(), source }
-    }
-
-    fn modified(&self) -> [Option<SystemTime>; 2] {
-        // `metadata` follows links: Kubernetes replaces a link, not the file.
-        [&self.certificate, &self.key].map(|path| std::fs::metadata(path).and_then(|data| data.modified()).ok())
     }
 }
 

@@ -8,11 +8,14 @@
 //! host or plain HTTP has set.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use covet_core::environment::Environment;
+use covet_core::reload::Change;
 use covet_core::secret::SecretString;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderValue, header};
@@ -24,11 +27,17 @@ use crate::keys::{KeyRingError, key_texts};
 
 /// What the key is derived with.
 const LABEL: &[u8] = b"covet session cookie v1";
+/// What a key's name is made with. No cookie's text has a space.
+const ID_LABEL: &[u8] = b"covet session cookie key id";
 /// Browsers cut what is longer (RFC 6265bis §5.5).
 const LONGEST_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// The keys that sign session cookies. The first signs, all verify.
-pub(super) struct CookieKeys(Vec<Hmac<Sha256>>);
+pub(super) struct CookieKeys {
+    keys: Vec<Hmac<Sha256>>,
+    /// Names for the log, in the same order.
+    ids: Vec<String>,
+}
 
 /// How the cookie looks.
 #[derive(Debug)]
@@ -36,7 +45,7 @@ pub(super) struct CookieShape {
     name: String,
     secure: bool,
     same_site: SameSite,
-    keys: CookieKeys,
+    keys: ArcSwap<CookieKeys>,
 }
 
 /// A cookie whose signature fits.
@@ -57,16 +66,17 @@ pub(super) enum BadCookie {
 impl CookieKeys {
     /// Reads the keys in `SECRET_KEY`.
     pub(super) fn parse(text: &SecretString, environment: Environment) -> Result<Self, KeyRingError> {
-        let keys = key_texts(text, environment)?;
-        Ok(Self(
-            keys.into_iter()
-                .map(|key| hmac(&hmac(key.as_bytes()).chain_update(LABEL).finalize().into_bytes()))
-                .collect(),
-        ))
+        let keys: Vec<_> = key_texts(text, environment)?
+            .into_iter()
+            .map(|key| hmac(&hmac(key.as_bytes()).chain_update(LABEL).finalize().into_bytes()))
+            .collect();
+        // 64 bits of what only the key gives: it cannot be led back to the key.
+        let id = |key: &Hmac<Sha256>| URL_SAFE_NO_PAD.encode(&key.clone().chain_update(ID_LABEL).finalize().into_bytes()[..8]);
+        Ok(Self { ids: keys.iter().map(id).collect(), keys })
     }
 
     fn sign(&self, text: &str) -> String {
-        let signature = self.0[0].clone().chain_update(text).finalize().into_bytes();
+        let signature = self.keys[0].clone().chain_update(text).finalize().into_bytes();
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
@@ -76,7 +86,7 @@ impl CookieKeys {
         let token = SessionToken::decode(text).ok_or(BadCookie::Malformed)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| BadCookie::Malformed)?;
         let fits = |key: &Hmac<Sha256>| key.clone().chain_update(text).verify_slice(&signature).is_ok();
-        let position = self.0.iter().position(fits).ok_or(BadCookie::WrongSignature)?;
+        let position = self.keys.iter().position(fits).ok_or(BadCookie::WrongSignature)?;
         Ok(Verified { token, by_old_key: position > 0 })
     }
 }
@@ -88,7 +98,7 @@ fn hmac(key: &[u8]) -> Hmac<Sha256> {
 
 impl fmt::Debug for CookieKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CookieKeys").field("keys", &self.0.len()).finish_non_exhaustive()
+        f.debug_struct("CookieKeys").field("keys", &self.ids).finish_non_exhaustive()
     }
 }
 
@@ -96,7 +106,14 @@ impl CookieShape {
     /// `secure`: the service is reached by TLS.
     pub(super) fn new(name: &str, secure: bool, same_site: SameSite, keys: CookieKeys) -> Self {
         let name = if secure { format!("__Host-{name}") } else { name.to_owned() };
-        Self { name, secure, same_site, keys }
+        Self { name, secure, same_site, keys: ArcSwap::from_pointee(keys) }
+    }
+
+    /// Puts other keys in place, and says what changed.
+    pub(super) fn replace_keys(&self, keys: CookieKeys) -> Option<Change> {
+        let to = keys.ids.join(" ");
+        let old = self.keys.swap(Arc::new(keys));
+        Change::between(old.ids.join(" "), to)
     }
 
     /// The name as it is sent.
@@ -112,9 +129,9 @@ impl CookieShape {
     /// The cookie of a request. Of several, the first with a good signature: without the prefix a neighbouring host can
     /// add one. `None`: there is none.
     pub(super) fn read(&self, headers: &HeaderMap) -> Option<Result<Verified, BadCookie>> {
-        let mut bad = None;
+        let (keys, mut bad) = (self.keys.load(), None);
         for value in self.values(headers) {
-            match self.keys.verify(value) {
+            match keys.verify(value) {
                 Ok(verified) => return Some(Ok(verified)),
                 Err(reason) => bad = bad.or(Some(Err(reason))),
             }
@@ -136,7 +153,7 @@ impl CookieShape {
 
     /// `Set-Cookie` that gives the browser this token, for as long as the session can last.
     pub(super) fn set(&self, token: &SessionToken, lasts: Duration) -> HeaderValue {
-        self.header(&self.keys.sign(&token.encode()), lasts.min(LONGEST_AGE).as_secs())
+        self.header(&self.keys.load().sign(&token.encode()), lasts.min(LONGEST_AGE).as_secs())
     }
 
     /// `Set-Cookie` that takes it away.
@@ -266,6 +283,20 @@ mod tests {
         let after = shape(NEW, true);
         assert!(after.read(&headers(&[&cookie])).unwrap().is_err());
         assert!(after.read(&headers(&[&renewed])).unwrap().is_ok());
+    }
+
+    #[test]
+    fn keys_are_replaced_under_cookies_that_are_in_use() {
+        let (shape, token) = (shape(OLD, true), token());
+        let cookie = sent_back(&shape.set(&token, Duration::from_secs(10)));
+        let keys = |text: &str| CookieKeys::parse(&SecretString::from(text), Environment::Production).unwrap();
+        let change = shape.replace_keys(keys(&format!("{NEW},{OLD}"))).unwrap();
+        assert!(change.to.ends_with(&change.from), "{change:?}");
+        let read = shape.read(&headers(&[&cookie])).unwrap().unwrap();
+        assert!(read.token == token && read.by_old_key);
+        assert_eq!(shape.replace_keys(keys(&format!("{NEW},{OLD}"))), None);
+        shape.replace_keys(keys(NEW));
+        assert_eq!(shape.read(&headers(&[&cookie])).unwrap().unwrap_err(), BadCookie::WrongSignature);
     }
 
     #[test]

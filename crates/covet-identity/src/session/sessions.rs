@@ -8,6 +8,8 @@ use std::time::Duration;
 use covet_cache::Redis;
 use covet_core::clock::Clock;
 use covet_core::environment::Environment;
+use covet_core::reload::Change;
+use covet_core::secret::SecretString;
 use covet_telemetry::logging::truncated_address;
 use covet_telemetry::metrics::Registry;
 use covet_telemetry::settings::AddressPolicy;
@@ -137,6 +139,15 @@ impl Sessions {
                 succeeded: OnceLock::new(),
             }),
         })
+    }
+
+    /// Puts the keys of this `SECRET_KEY` in place, and says what changed. Whoever comes with a cookie of a key that is still
+    /// there, but not the first, gets a new cookie.
+    ///
+    /// # Errors
+    /// [`KeyRingError`]; then the old keys stay.
+    pub fn replace_keys(&self, keys: &SecretString, environment: Environment) -> Result<Option<Change>, KeyRingError> {
+        Ok(self.inner.cookie.replace_keys(CookieKeys::parse(keys, environment)?))
     }
 
     /// The cookie's name as it is sent, with its prefix.

@@ -1,20 +1,24 @@
 //! Access tokens: issued at login and refresh, checked on every request.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use covet_core::clock::Clock;
 use covet_core::ids::new_id;
 use covet_core::problem::{AsProblem, Problem};
+use covet_core::reload::Change;
 use covet_core::secret::SecretString;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Validation, decode, decode_header, encode};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header, encode};
 use metrics::Counter;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::keys::{KeyRing, TOKEN_TYPE};
+use super::revoked::RevokedLogins;
 use crate::attempts::Method;
 use crate::settings::AuthSettings;
 
@@ -28,8 +32,12 @@ pub struct AccessTokens {
 }
 
 struct Inner {
-    keys: RwLock<Arc<KeyRing>>,
-    validation: Validation,
+    keys: ArcSwap<KeyRing>,
+    revoked: RevokedLogins,
+    /// One for each algorithm, so that a key checks no other than its own.
+    hs256: Validation,
+    eddsa: Validation,
+    rs256: Validation,
     issuer: String,
     audience: String,
     ttl: Duration,
@@ -106,6 +114,9 @@ pub enum TokenError {
     /// Issued for somebody else.
     #[error("the access token has the wrong audience")]
     WrongAudience,
+    /// Its login has been ended, by its user or because something was wrong with it.
+    #[error("the login of the access token has ended")]
+    LoginEnded,
     /// The token could not be signed: a fault of the service.
     #[error("the access token cannot be signed: {0}")]
     Signing(String),
@@ -126,6 +137,7 @@ impl TokenError {
             Self::NotYetValid => "not_yet_valid",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
+            Self::LoginEnded => "login_ended",
             Self::Signing(_) => "signing",
         }
     }
@@ -150,26 +162,40 @@ impl AsProblem for TokenError {
             Self::Expired => {
                 Problem::new(401).detail("The access token has expired. Get a new one from POST /api/auth/refresh.")
             }
+            Self::LoginEnded => Problem::new(401).detail("The login of this access token has ended. Log in again."),
             _ => Problem::new(401).detail("The access token is not valid. Log in again."),
         }
     }
 }
 
 impl AccessTokens {
-    /// Tokens by the given settings, signed with the ring's first key.
+    /// Tokens by the given settings, signed with the ring's first key. Logins that are ended are known to this process only.
     #[must_use]
     pub fn new(settings: &AuthSettings, keys: KeyRing, clock: Clock) -> Self {
-        let mut validation = Validation::new(keys.signing().header.alg);
-        validation.set_issuer(&[&settings.issuer]);
-        validation.set_audience(&[&settings.audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // The library reads the system's clock; times are checked below, by ours.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
+        let revoked = RevokedLogins::in_memory(settings, clock.clone());
+        Self::with_revoked(settings, keys, clock, revoked)
+    }
+
+    /// The same, with the logins that are ended known to all instances.
+    #[must_use]
+    pub fn with_revoked(settings: &AuthSettings, keys: KeyRing, clock: Clock, revoked: RevokedLogins) -> Self {
+        let validation = |algorithm| {
+            let mut validation = Validation::new(algorithm);
+            validation.set_issuer(&[&settings.issuer]);
+            validation.set_audience(&[&settings.audience]);
+            validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+            // The library reads the system's clock; times are checked below, by ours.
+            validation.validate_exp = false;
+            validation.validate_nbf = false;
+            validation
+        };
         Self {
             inner: Arc::new(Inner {
-                keys: RwLock::new(Arc::new(keys)),
-                validation,
+                keys: ArcSwap::from_pointee(keys),
+                revoked,
+                hs256: validation(Algorithm::HS256),
+                eddsa: validation(Algorithm::EdDSA),
+                rs256: validation(Algorithm::RS256),
                 issuer: settings.issuer.clone(),
                 audience: settings.audience.clone(),
                 ttl: settings.access_token_ttl,
@@ -180,9 +206,23 @@ impl AccessTokens {
         }
     }
 
-    /// Puts another ring in place. Tokens signed by keys that are still in it stay good.
-    pub fn replace_keys(&self, keys: KeyRing) {
-        *self.inner.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    /// Puts another ring in place, and says what changed. Tokens signed by keys that are still in it stay good; those of other
+    /// keys are refused from now on.
+    pub fn replace_keys(&self, keys: KeyRing) -> Option<Change> {
+        let ids = |keys: &KeyRing| keys.ids().collect::<Vec<_>>().join(" ");
+        let to = ids(&keys);
+        let old = self.inner.keys.swap(Arc::new(keys));
+        Change::between(ids(&old), to)
+    }
+
+    /// Refuses the access tokens of these logins from now on, in all instances.
+    pub async fn revoke(&self, logins: &[Uuid]) {
+        self.inner.revoked.revoke(logins).await;
+    }
+
+    /// The public keys that check our tokens (RFC 7517); none of shared secrets.
+    pub(super) fn published_keys(&self) -> JwkSet {
+        self.keys().published().clone()
     }
 
     /// A token for `user`, logged in as `session`, without roles.
@@ -213,12 +253,13 @@ impl AccessTokens {
         };
         let keys = self.keys();
         let key = keys.signing();
-        let token =
-            encode(&key.header, &claims, &key.encoding).map_err(|error| TokenError::Signing(error.to_string()))?;
+        let encoding = key.encoding.as_ref().ok_or_else(|| TokenError::Signing("the key only verifies".to_owned()))?;
+        let token = encode(&key.header, &claims, encoding).map_err(|error| TokenError::Signing(error.to_string()))?;
         Ok(IssuedToken { token: SecretString::from(token), expires_in: inner.ttl })
     }
 
-    /// Checks a token: key, algorithm, type, signature, issuer, audience and times. Counts the attempt.
+    /// Checks a token: key, algorithm, type, signature, issuer, audience, times, and whether its login has been ended. Counts
+    /// the attempt.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -248,10 +289,16 @@ impl AccessTokens {
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        let claims = decode::<Claims>(token, &key.decoding, &self.inner.validation)
-            .map_err(|error| TokenError::from(&error))?
-            .claims;
+        let validation = match key.header.alg {
+            Algorithm::EdDSA => &self.inner.eddsa,
+            Algorithm::RS256 => &self.inner.rs256,
+            _ => &self.inner.hs256,
+        };
+        let claims = decode::<Claims>(token, &key.decoding, validation).map_err(|error| TokenError::from(&error))?.claims;
         self.check_times(&claims)?;
+        if self.inner.revoked.contains(claims.sid) {
+            return Err(TokenError::LoginEnded);
+        }
         Ok(claims)
     }
 
@@ -267,8 +314,9 @@ impl AccessTokens {
         Ok(())
     }
 
-    fn keys(&self) -> Arc<KeyRing> {
-        Arc::clone(&self.inner.keys.read().unwrap_or_else(PoisonError::into_inner))
+    /// Without a lock, and without counting references that all cores would share.
+    fn keys(&self) -> Guard<Arc<KeyRing>> {
+        self.inner.keys.load()
     }
 }
 
@@ -288,164 +336,9 @@ impl From<&jsonwebtoken::errors::Error> for TokenError {
 
 impl fmt::Debug for AccessTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessTokens").field("keys", &self.keys()).finish_non_exhaustive()
+        f.debug_struct("AccessTokens").field("keys", &**self.keys()).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use covet_core::clock::ManualClock;
-    use covet_core::environment::Environment;
-    use covet_core::secret::ExposeSecret;
-    use jsonwebtoken::{Algorithm, EncodingKey, Header};
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::settings::test_settings;
-
-    const OLD: &str = "an-old-key-of-thirty-two-bytes-or-more";
-    const NEW: &str = "a-new-key-of-thirty-two-bytes-or-more";
-
-    fn ring(words: &[&str]) -> KeyRing {
-        KeyRing::parse(&SecretString::from(words.join(" ")), Environment::Production).unwrap()
-    }
-
-    fn tokens(keys: KeyRing) -> (AccessTokens, ManualClock) {
-        let (clock, hand) = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
-        (AccessTokens::new(&test_settings(), keys, clock), hand)
-    }
-
-    fn issue(tokens: &AccessTokens) -> String {
-        let issued = tokens.issue(Uuid::from_u128(1), Uuid::from_u128(2)).unwrap();
-        issued.token.expose_secret().to_owned()
-    }
-
-    /// A token that is right except for what `change` does to its header and claims.
-    fn forge(tokens: &AccessTokens, change: impl FnOnce(&mut Header, &mut Value)) -> String {
-        let keys = tokens.keys();
-        let key = keys.signing();
-        let mut header = key.header.clone();
-        let now = tokens.inner.clock.now().as_second();
-        let mut claims = json!({
-            "iss": "covet", "aud": "covet-api", "sub": Uuid::from_u128(1), "sid": Uuid::from_u128(2),
-            "iat": now, "exp": now + 900, "jti": Uuid::from_u128(3),
-        });
-        change(&mut header, &mut claims);
-        encode(&header, &claims, &key.encoding).unwrap()
-    }
-
-    #[test]
-    fn an_issued_token_says_who_it_is_for() {
-        let (tokens, _) = tokens(ring(&[OLD]));
-        let claims = tokens.verify(&issue(&tokens)).unwrap();
-        assert_eq!((claims.sub, claims.sid), (Uuid::from_u128(1), Uuid::from_u128(2)));
-        assert_eq!(claims.exp - claims.iat, 900);
-        assert!(tokens.verify(&forge(&tokens, |_, _| {})).is_ok());
-    }
-
-    #[test]
-    fn a_token_ends_with_its_time_and_the_leeway() {
-        let (tokens, hand) = tokens(ring(&[OLD]));
-        let token = issue(&tokens);
-        hand.advance(Duration::from_secs(900 + 9));
-        assert!(tokens.verify(&token).is_ok());
-        hand.advance(Duration::from_secs(1));
-        assert_eq!(tokens.verify(&token).unwrap_err(), TokenError::Expired);
-    }
-
-    #[test]
-    fn each_wrong_part_is_refused_by_name() {
-        let (tokens, _) = tokens(ring(&[OLD]));
-        let now = tokens.inner.clock.now().as_second();
-        let check = |change: &dyn Fn(&mut Header, &mut Value)| {
-            tokens.verify(&forge(&tokens, |header, claims| change(header, claims))).unwrap_err()
-        };
-        assert_eq!(check(&|_, claims| claims["iss"] = json!("other")), TokenError::WrongIssuer);
-        assert_eq!(check(&|_, claims| claims["aud"] = json!("other")), TokenError::WrongAudience);
-        assert_eq!(check(&|_, claims| claims["iat"] = json!(now + 60)), TokenError::NotYetValid);
-        assert_eq!(check(&|_, claims| claims["nbf"] = json!(now + 60)), TokenError::NotYetValid);
-        assert_eq!(check(&|_, claims| claims["exp"] = json!(now - 60)), TokenError::Expired);
-        assert_eq!(check(&|_, claims| claims["sub"] = json!("root")), TokenError::Malformed);
-        assert_eq!(check(&|header, _| header.typ = Some("JWT".to_owned())), TokenError::WrongType);
-        assert_eq!(check(&|header, _| header.typ = None), TokenError::WrongType);
-        assert_eq!(check(&|header, _| header.kid = None), TokenError::UnknownKey);
-        assert_eq!(check(&|header, _| header.kid = Some("../../etc/passwd".to_owned())), TokenError::UnknownKey);
-        assert_eq!(check(&|header, _| header.crit = Some(vec!["exp".to_owned()])), TokenError::Malformed);
-        assert_eq!(check(&|header, _| header.alg = Algorithm::HS512), TokenError::WrongAlgorithm);
-        for claim in ["iss", "aud", "sub", "sid", "iat", "exp", "jti"] {
-            let error = check(&|_, claims| drop(claims.as_object_mut().unwrap().remove(claim)));
-            assert_eq!(error, TokenError::Malformed, "{claim}");
-        }
-    }
-
-    #[test]
-    fn an_unsigned_token_is_refused() {
-        let (tokens, _) = tokens(ring(&[OLD]));
-        let good = issue(&tokens);
-        let (_, rest) = good.split_once('.').unwrap();
-        let kid = tokens.keys().ids().next().unwrap().to_owned();
-        for alg in ["none", "None", "NONE", ""] {
-            let header = URL_SAFE_NO_PAD.encode(json!({"alg": alg, "typ": "at+jwt", "kid": kid}).to_string());
-            let (claims, signature) = rest.split_once('.').unwrap();
-            for token in [format!("{header}.{claims}."), format!("{header}.{claims}.{signature}")] {
-                assert!(tokens.verify(&token).is_err(), "{alg}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_changed_token_is_refused() {
-        let (tokens, _) = tokens(ring(&[OLD]));
-        let good = issue(&tokens);
-        let parts: Vec<&str> = good.split('.').collect();
-        let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
-        let other = claims.replace(&Uuid::from_u128(1).to_string(), &Uuid::from_u128(9).to_string());
-        let changed = format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(other), parts[2]);
-        assert_eq!(tokens.verify(&changed).unwrap_err(), TokenError::WrongSignature);
-        for text in ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", &"x".repeat(5000), &good[..good.len() - 1]] {
-            assert!(tokens.verify(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn another_services_key_does_not_open_ours() {
-        let (ours, _) = tokens(ring(&[OLD]));
-        let (theirs, _) = tokens(ring(&[NEW]));
-        assert_eq!(ours.verify(&issue(&theirs)).unwrap_err(), TokenError::UnknownKey);
-        let kid = ours.keys().ids().next().map(str::to_owned);
-        let forged = forge(&theirs, |header, _| header.kid = kid);
-        assert_eq!(ours.verify(&forged).unwrap_err(), TokenError::WrongSignature);
-    }
-
-    #[test]
-    fn keys_rotate_without_refusing_a_good_token() {
-        let (tokens, _) = tokens(ring(&[OLD]));
-        let old = issue(&tokens);
-        tokens.replace_keys(ring(&[OLD, NEW]));
-        tokens.replace_keys(ring(&[NEW, OLD]));
-        let new = issue(&tokens);
-        assert!(tokens.verify(&old).is_ok() && tokens.verify(&new).is_ok());
-        tokens.replace_keys(ring(&[NEW]));
-        assert_eq!(tokens.verify(&old).unwrap_err(), TokenError::UnknownKey);
-        assert!(tokens.verify(&new).is_ok());
-    }
-
-    #[test]
-    fn the_challenge_follows_rfc_6750() {
-        assert_eq!(TokenError::Missing.challenge(), "Bearer");
-        assert_eq!(
-            TokenError::Expired.challenge(),
-            r#"Bearer error="invalid_token", error_description="the access token has expired""#
-        );
-        assert_eq!(TokenError::Expired.problem().status, 401);
-    }
-
-    #[test]
-    fn a_key_of_another_length_still_signs_hs256() {
-        let header = Header::new(Algorithm::HS256);
-        assert!(encode(&header, &json!({}), &EncodingKey::from_secret(b"k")).is_ok());
-        assert_eq!(tokens(KeyRing::generate()).0.keys().signing().header.alg, Algorithm::HS256);
-    }
-}
+mod tests;

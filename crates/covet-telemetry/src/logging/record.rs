@@ -55,6 +55,8 @@ pub mod vocabulary {
     pub const CROSS_ORIGIN: &str = "malicious_cors";
     /// The log levels have been changed.
     pub const LOG_LEVEL_CHANGED: &str = "sys_log_level_change";
+    /// A certificate or a key has been replaced, or could not be.
+    pub const CREDENTIAL_CHANGED: &str = "sys_credential_change";
     /// The service is ready.
     pub const STARTED: &str = "sys_startup";
     /// The service has been told to stop.

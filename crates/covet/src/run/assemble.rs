@@ -12,6 +12,7 @@ use covet_http::health::Health;
 use covet_http::metrics::HttpMetrics;
 use covet_http::routing::{Descriptions, get};
 use covet_identity::session::SESSIONS;
+use covet_identity::token::{REVOKED_LOGINS, jwks_routes};
 use covet_telemetry::metrics::Group;
 use http::header;
 use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
@@ -23,6 +24,11 @@ use crate::{App, Context, Router};
 pub(super) fn router(app: &App, context: &Context) -> Router {
     let own = app.routes.iter().fold(Router::new(), |router, make| router.merge(make(context)));
     let own = app.layers.iter().fold(own, |router, add| add(router));
+    // After the layers: whoever may see the service's routes, everybody may see its public keys.
+    let own = match context.access_tokens_if_any() {
+        Some(tokens) => own.merge(jwks_routes(tokens.clone()).access(Access::Public)),
+        None => own,
+    };
     let description = ApiDescription::of(app, &own);
     match description.is_empty() {
         true => own,
@@ -128,6 +134,9 @@ pub(crate) async fn metrics_only(
     drop(HttpMetrics::new(metrics));
     if app.sessions {
         metrics.declare_all(SESSIONS);
+    }
+    if app.access_tokens {
+        metrics.declare_all(REVOKED_LOGINS);
     }
     // What the service declares by itself it declares with its routes.
     drop(router(app, &context));

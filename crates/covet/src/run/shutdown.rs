@@ -15,6 +15,7 @@ use covet_telemetry::settings::TraceSettings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::start::{LOG_FLUSH, Started};
+use crate::reload::Reloads;
 use crate::settings::ShutdownSettings;
 
 /// After the deadline: time for what was cut to say so in the log.
@@ -39,7 +40,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// The next signal that ends the process. SIGHUP does not, outside of a terminal: certificates and keys are read again.
+    async fn next(&mut self, reloads: &Reloads) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
@@ -48,8 +50,7 @@ impl Signals {
                     if self.at_terminal {
                         return "SIGHUP";
                     }
-                    // What logrotate's configurations send to daemons. Nothing here waits for it.
-                    tracing::info!("SIGHUP changes nothing: a moved log file and a new certificate are noticed without it");
+                    reloads.all_now();
                 }
             }
         }
@@ -58,7 +59,8 @@ impl Signals {
 
 /// Waits for a signal and takes the process down.
 pub(super) async fn when_told(started: Started, serving: Option<Serving>, mut signals: Signals) -> ExitCode {
-    let signal = signals.next().await;
+    let reloads = started.context.reloads().clone();
+    let signal = signals.next(&reloads).await;
     let lifecycle = started.context.lifecycle().clone();
     let metrics = serving.as_ref().map(Serving::metrics);
     let settings = started.context.settings::<ShutdownSettings>().clone();
@@ -86,7 +88,7 @@ pub(super) async fn when_told(started: Started, serving: Option<Serving>, mut si
     };
     let left = tokio::select! {
         left = drained => left.ok_or("the shutdown deadline has passed"),
-        second = signals.next() => {
+        second = signals.next(&reloads) => {
             tracing::warn!(signal = second, "second signal");
             Err("a second signal came")
         }

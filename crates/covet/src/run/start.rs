@@ -20,6 +20,8 @@ use covet_data::{DatabaseCheck, DatabaseCollector, Db, Migrations};
 use covet_http::pipeline::install_panic_hook;
 use covet_http::settings::HttpSettings;
 use covet_identity::session::{ActiveSessions, SessionParts, SessionSettings, Sessions};
+use covet_identity::settings::AuthSettings;
+use covet_identity::token::{AccessTokens, KeyRing, RevokedLogins, RevokedParts};
 use covet_telemetry::metrics::{Collector, Registry as MetricsRegistry};
 use covet_telemetry::settings::{HealthThresholds, LogSettings, MetricsSettings, TraceSettings};
 use covet_telemetry::system::RuntimeCollector;
@@ -29,6 +31,7 @@ use covet_telemetry::{Service, Telemetry};
 
 use crate::App;
 use crate::context::{Context, Inner};
+use crate::reload::{AccessTokenKeys, Reloads, SessionKeys};
 use crate::settings::{MigrationSettings, WhenAhead};
 use crate::table_news::TableNews;
 
@@ -142,6 +145,7 @@ pub(crate) async fn connect(
     clock: Clock,
 ) -> Result<Started, StartError> {
     let started = clock.monotonic();
+    let loaded = Arc::new(loaded);
     let runtimes = Arc::new(RuntimeCollector::new(&telemetry.registry));
     runtimes.add("main", tokio::runtime::Handle::current());
     telemetry.registry.register(Arc::clone(&runtimes) as Arc<dyn Collector>);
@@ -174,13 +178,24 @@ pub(crate) async fn connect(
     if let Some(sessions) = &sessions {
         tokio::spawn(ActiveSessions::register(sessions, &telemetry.registry).keep_counted());
     }
+    let access_tokens = match app.access_tokens {
+        true => Some(access_tokens(&loaded, &cache, &telemetry.registry, &clock).await),
+        false => None,
+    };
+    let reloads = Reloads::new(&telemetry.registry);
+    if let Some(sessions) = &sessions {
+        reloads.add(SessionKeys { sessions: sessions.clone(), loaded: Arc::clone(&loaded) });
+    }
+    if let Some(tokens) = &access_tokens {
+        reloads.add(AccessTokenKeys { tokens: tokens.clone(), loaded: Arc::clone(&loaded) });
+    }
     let context = Context::new(Inner {
         name: app.name,
         version: app.version,
         commit: app.commit,
         client: client(app, &loaded, &telemetry.traces, &clock),
         traces: telemetry.traces.clone(),
-        settings: Arc::new(loaded),
+        settings: loaded,
         clock,
         started,
         lifecycle: Lifecycle::new(),
@@ -189,6 +204,8 @@ pub(crate) async fn connect(
         db,
         cache,
         sessions,
+        access_tokens,
+        reloads,
     });
     Ok(Started { context, telemetry, runtimes, table_news })
 }
@@ -218,6 +235,18 @@ fn sessions(app: &App, loaded: &Loaded, cache: &Cache, metrics: &MetricsRegistry
         clock: clock.clone(),
     };
     app.sessions.then(|| Sessions::new(parts()).expect("the keys were checked with the settings"))
+}
+
+/// Access tokens, with the logins that any instance has ended.
+async fn access_tokens(loaded: &Loaded, cache: &Cache, metrics: &MetricsRegistry, clock: &Clock) -> AccessTokens {
+    let settings = loaded.get::<AuthSettings>();
+    let revoked = RevokedLogins::start(RevokedParts { settings, cache, metrics, clock: clock.clone() }).await;
+    AccessTokens::with_revoked(settings, key_ring(loaded), clock.clone(), revoked)
+}
+
+fn key_ring(loaded: &Loaded) -> KeyRing {
+    let text = &loaded.get::<AuthSettings>().jwt_secret_key;
+    KeyRing::parse(text, loaded.environment()).expect("the keys were checked with the settings")
 }
 
 async fn bring_up_to_date(db: &Db, migrations: &Migrations, settings: &MigrationSettings) -> Result<(), StartError> {
@@ -289,6 +318,10 @@ pub(super) async fn context_to_look_at(
         version: app.version,
         commit: app.commit,
         sessions: sessions(app, &loaded, &cache, &metrics, &clock),
+        access_tokens: app.access_tokens.then(|| {
+            AccessTokens::new(loaded.get::<AuthSettings>(), key_ring(&loaded), clock.clone())
+        }),
+        reloads: Reloads::new(&metrics),
         health: HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone()),
         client: client(app, &loaded, &Traces::off(), &clock),
         traces: Traces::off(),
