@@ -32,7 +32,9 @@ pub enum KeyRingError {
         position: usize,
     },
     /// An RSA key is too short.
-    #[error("key {position} has {bits} bits; RS256 needs at least 2048 (RFC 7518): make one of Ed25519 with `openssl genpkey -algorithm ed25519`")]
+    #[error(
+        "key {position} has {bits} bits; RS256 needs at least 2048 (RFC 7518): make one of Ed25519 with `openssl genpkey -algorithm ed25519`"
+    )]
     TooFewBits {
         /// Which one, from 1.
         position: usize,

@@ -14,7 +14,7 @@ use crate::token::KeyRing;
 #[settings(section = "auth", validate = "check")]
 pub struct AuthSettings {
     /// Keys that sign access tokens: texts of at least 32 bytes each in production, which sign by HS256, or PEM blocks of
-    /// Ed25519 or RSA keys (`openssl genpkey -algorithm ed25519`), which sign by EdDSA and RS256 and whose public keys are at
+    /// Ed25519 or RSA keys (`openssl genpkey -algorithm ed25519`), which sign by `EdDSA` and RS256 and whose public keys are at
     /// `/.well-known/jwks.json`. Several are separated by commas or line ends: the first signs, all verify. To rotate: add
     /// the new key at the end everywhere, then move it to the front, then remove the old one once
     /// `COVET_AUTH__ACCESS_TOKEN_TTL` has passed. From a file it is read again when the file changes.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use covet_core::lifecycle::Lifecycle;
-pub use covet_core::reload::{Change, Reload, ReloadError};
 use covet_core::reload::FileStamps;
+pub use covet_core::reload::{Change, Reload, ReloadError};
 use covet_core::settings::Loaded;
 use covet_identity::session::{SessionSettings, Sessions};
 use covet_identity::settings::AuthSettings;

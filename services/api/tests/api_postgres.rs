@@ -47,5 +47,7 @@ mod orders;
 mod sessions;
 #[path = "api/support.rs"]
 mod support;
+#[path = "api/tokens.rs"]
+mod tokens;
 #[path = "api/users.rs"]
 mod users;

@@ -71,7 +71,9 @@ impl CookieKeys {
             .map(|key| hmac(&hmac(key.as_bytes()).chain_update(LABEL).finalize().into_bytes()))
             .collect();
         // 64 bits of what only the key gives: it cannot be led back to the key.
-        let id = |key: &Hmac<Sha256>| URL_SAFE_NO_PAD.encode(&key.clone().chain_update(ID_LABEL).finalize().into_bytes()[..8]);
+        let id = |key: &Hmac<Sha256>| {
+            URL_SAFE_NO_PAD.encode(&key.clone().chain_update(ID_LABEL).finalize().into_bytes()[..8])
+        };
         Ok(Self { ids: keys.iter().map(id).collect(), keys })
     }
 

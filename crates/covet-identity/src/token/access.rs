@@ -294,7 +294,8 @@ impl AccessTokens {
             Algorithm::RS256 => &self.inner.rs256,
             _ => &self.inner.hs256,
         };
-        let claims = decode::<Claims>(token, &key.decoding, validation).map_err(|error| TokenError::from(&error))?.claims;
+        let claims =
+            decode::<Claims>(token, &key.decoding, validation).map_err(|error| TokenError::from(&error))?.claims;
         self.check_times(&claims)?;
         if self.inner.revoked.contains(claims.sid) {
             return Err(TokenError::LoginEnded);

@@ -29,7 +29,7 @@ pub struct KeyRing {
 impl KeyRing {
     /// Reads keys separated by commas, spaces or line ends. The first signs.
     ///
-    /// A key is a text, which signs by HS256, or a PEM block: `PRIVATE KEY` (PKCS#8) of Ed25519 or RSA, which signs by EdDSA
+    /// A key is a text, which signs by HS256, or a PEM block: `PRIVATE KEY` (PKCS#8) of Ed25519 or RSA, which signs by `EdDSA`
     /// or RS256, or `PUBLIC KEY`, which only verifies. Outside production a text may be shorter than it should.
     ///
     /// # Errors

@@ -91,7 +91,8 @@ impl RevokedLogins {
         let known = Arc::new(Known::counted(settings.revoked_logins, metrics));
         let shared = match cache.redis() {
             Some(redis) => {
-                let parts = shared::Parts { redis, cache, known: &known, limit: settings.revoked_logins, clock: &clock };
+                let parts =
+                    shared::Parts { redis, cache, known: &known, limit: settings.revoked_logins, clock: &clock };
                 Some(Shared::start(parts).await)
             }
             None => None,

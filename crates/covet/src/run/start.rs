@@ -318,9 +318,9 @@ pub(super) async fn context_to_look_at(
         version: app.version,
         commit: app.commit,
         sessions: sessions(app, &loaded, &cache, &metrics, &clock),
-        access_tokens: app.access_tokens.then(|| {
-            AccessTokens::new(loaded.get::<AuthSettings>(), key_ring(&loaded), clock.clone())
-        }),
+        access_tokens: app
+            .access_tokens
+            .then(|| AccessTokens::new(loaded.get::<AuthSettings>(), key_ring(&loaded), clock.clone())),
         reloads: Reloads::new(&metrics),
         health: HealthRegistry::new(loaded.get::<HealthSettings>().clone(), clock.clone()),
         client: client(app, &loaded, &Traces::off(), &clock),

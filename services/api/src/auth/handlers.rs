@@ -181,6 +181,7 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
         Refreshed::Refused { user, session, verdict } => Err(match verdict {
             RefreshVerdict::Reused => {
                 Method::RefreshToken.count_failure("reused");
+                api.tokens.revoke(&[session]).await;
                 security(vocabulary::TOKEN_REUSED)
                     .auth_method(Method::RefreshToken.as_str())
                     .failure("reused")
@@ -202,7 +203,7 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
 #[utoipa::path(
     post, path = "/api/auth/logout", operation_id = "log_out", tag = "auth", request_body = Refresh,
     responses(
-        (status = 204, description = "The login has ended. Its access token is good until it expires."),
+        (status = 204, description = "The login has ended. Its access tokens are refused from now on."),
         problems::BadRequest, problems::TooLarge, problems::UnsupportedMediaType, problems::Unprocessable,
         problems::Other,
     )
@@ -211,6 +212,7 @@ pub(super) async fn logout(State(api): State<Api>, Json(body): Json<Refresh>) ->
     if let Ok(token) = RefreshToken::parse(&body.refresh_token) {
         let ended = TokenSessions(&api.db).end_by_token(&token.fingerprint(), EndReason::Logout, api.now()).await?;
         if let Some(session) = ended {
+            api.tokens.revoke(&[session.id]).await;
             let user = session.user_id.to_string();
             audit(vocabulary::SESSION_ENDED).actor(Actor::User(&user)).target("session", session.id).log("logged out");
         }

@@ -132,7 +132,7 @@ pub(super) async fn list(State(api): State<Api>, caller: Caller) -> Result<Respo
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(SessionViews { items })).into_response())
 }
 
-/// Ends all your logins but the one that asks. Access tokens are good until they expire.
+/// Ends all your logins but the one that asks. Their access tokens are refused from now on.
 #[utoipa::path(
     delete, path = "/api/auth/sessions", operation_id = "end_other_sessions", tag = "auth",
     responses(
@@ -145,13 +145,14 @@ pub(super) async fn end_others(State(api): State<Api>, caller: Caller) -> Result
     let (user, kept) = (caller.user_id, caller.session_id);
     let by_cookie = api.sessions.end_all(user, Some(kept)).await?;
     let by_token = TokenSessions(&api.db).end_others(user, kept, EndReason::Revoked, api.now()).await?;
-    if by_cookie + by_token > 0 {
+    api.tokens.revoke(&by_token).await;
+    if by_cookie > 0 || !by_token.is_empty() {
         audit(vocabulary::SESSION_ENDED).target("user", user).log("the other logins have been ended");
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Logs out: ends the login that asks. An access token is good until it expires.
+/// Logs out: ends the login that asks. Its access tokens are refused from now on.
 #[utoipa::path(
     delete, path = "/api/auth/sessions/current", operation_id = "end_current_session", tag = "auth",
     responses(
@@ -170,6 +171,7 @@ pub(super) async fn end_current(
         None => {
             let tokens = TokenSessions(&api.db);
             tokens.end(caller.user_id, caller.session_id, EndReason::Logout, api.now()).await?;
+            api.tokens.revoke(&[caller.session_id]).await;
         }
     }
     tell_of_end(caller, caller.session_id, "logged out");
@@ -188,10 +190,11 @@ pub(super) async fn end_current(
 )]
 pub(super) async fn end(State(api): State<Api>, caller: Caller, Path(id): Path<Uuid>) -> Result<StatusCode> {
     let user = caller.user_id;
-    let ended = api.sessions.end(user, id).await?
-        || TokenSessions(&api.db).end(user, id, EndReason::Revoked, api.now()).await?;
-    if !ended {
-        return Err(Error::not_found().detail("You have no such login."));
+    if !api.sessions.end(user, id).await? {
+        if !TokenSessions(&api.db).end(user, id, EndReason::Revoked, api.now()).await? {
+            return Err(Error::not_found().detail("You have no such login."));
+        }
+        api.tokens.revoke(&[id]).await;
     }
     tell_of_end(caller, id, "login ended by its user");
     Ok(StatusCode::NO_CONTENT)

@@ -202,14 +202,21 @@ impl TokenSessions<'_> {
         Ok(self.0.write().execute(sql, params![user, session, now, reason.as_str()]).await? == 1)
     }
 
-    /// Ends a user's open sessions but `kept`, and says how many.
+    /// Ends a user's open sessions but `kept`, and says which.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn end_others(self, user: Uuid, kept: Uuid, reason: EndReason, now: Timestamp) -> Result<u64, Error> {
+    pub async fn end_others(
+        self,
+        user: Uuid,
+        kept: Uuid,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<Vec<Uuid>, Error> {
         let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
-                   WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL";
-        self.0.write().execute(sql, params![user, kept, now, reason.as_str()]).await
+                   WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL
+                   RETURNING id";
+        self.0.write().all(sql, params![user, kept, now, reason.as_str()]).await
     }
 
     /// How many are open.
@@ -222,7 +229,7 @@ impl TokenSessions<'_> {
         Ok(count.unsigned_abs())
     }
 
-    /// Stores a new password and ends the user's sessions but `kept`, both or neither.
+    /// Stores a new password, ends the user's sessions but `kept`, both or neither, and says which have ended.
     ///
     /// # Errors
     /// Of the database. Nothing has changed then.
@@ -233,14 +240,16 @@ impl TokenSessions<'_> {
         kept: Uuid,
         reason: EndReason,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Uuid>, Error> {
         let transaction = self.0.begin().await?;
         let sql = "UPDATE users SET password_hash = $2, version = version + 1, updated_at = $3 WHERE id = $1";
         transaction.execute(sql, params![user, hash.as_str(), now]).await?;
         let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
-                   WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL";
-        transaction.execute(sql, params![user, kept, now, reason.as_str()]).await?;
-        transaction.commit().await
+                   WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL
+                   RETURNING id";
+        let ended = transaction.all(sql, params![user, kept, now, reason.as_str()]).await?;
+        transaction.commit().await?;
+        Ok(ended)
     }
 }
 

@@ -198,7 +198,9 @@ pub(super) async fn change_password(
     let hash = api.passwords.hash(new).await?;
     // First, so that nothing has changed when the cache is away.
     api.sessions.end_all(id, Some(caller.session_id)).await?;
-    TokenSessions(&api.db).change_password(id, &hash, caller.session_id, EndReason::PasswordChanged, api.now()).await?;
+    let sessions = TokenSessions(&api.db);
+    let ended = sessions.change_password(id, &hash, caller.session_id, EndReason::PasswordChanged, api.now()).await?;
+    api.tokens.revoke(&ended).await;
     audit(vocabulary::PASSWORD_CHANGED).target("user", id).log("password changed; the other logins have been ended");
     // The password is another now, whatever becomes of this: an error would tell its user that it is not.
     if let Err(error) = renew_sessions(&api, caller, session).await {
@@ -247,8 +249,11 @@ pub(super) async fn delete(
     }
     // First: sessions do not lie in the database, and would not go with the user.
     api.sessions.end_all(id, None).await?;
+    let by_token = TokenSessions(&api.db).list_open(id, api.now()).await?;
     match users.delete(id, user.version).await? {
         Deleted::Done => {
+            let by_token: Vec<Uuid> = by_token.into_iter().map(|session| session.id).collect();
+            api.tokens.revoke(&by_token).await;
             audit(vocabulary::USER_DELETED).target("user", id).log("user deleted");
             api.end(cached::USERS).await;
             api.end(cached::notes_of(id)).await;

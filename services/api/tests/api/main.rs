@@ -20,4 +20,5 @@ mod orders;
 mod sessions;
 mod support;
 mod telemetry;
+mod tokens;
 mod users;

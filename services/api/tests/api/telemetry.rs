@@ -92,6 +92,8 @@ async fn what_happens_to_a_user_is_in_the_audit_stream() {
     let logout = app.post("/api/auth/logout").json(&json!({"refresh_token": tokens["refresh_token"]})).send().await;
     assert!(records(&app.logs_of(&logout))[0].starts_with(&format!("authn_token_revoked success user:{ada} session:")));
 
+    let tokens: Value = log_in(&app, PASSWORD).await.json();
+    let access = tokens["access_token"].as_str().unwrap();
     let deleted = app.delete(&format!("/api/users/{ada}")).bearer(access).send().await;
     assert_eq!(deleted.status(), 204);
     assert_eq!(records(&app.logs_of(&deleted)), [format!("user_deleted success user:{ada} user:{ada} -")]);

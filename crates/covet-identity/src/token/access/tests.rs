@@ -223,7 +223,17 @@ fn a_token_of_one_key_is_refused_under_the_id_of_another() {
 fn a_key_id_is_compared_and_nothing_else_is_done_with_it() {
     let (tokens, _) = tokens(ring(&[OLD]));
     let huge = "A".repeat(3000);
-    for id in ["../../../dev/null", "/dev/null", "' OR '1'='1", "key' UNION SELECT 'x'--", "$(id)", "\0", "", "http://evil.example/k", &huge] {
+    for id in [
+        "../../../dev/null",
+        "/dev/null",
+        "' OR '1'='1",
+        "key' UNION SELECT 'x'--",
+        "$(id)",
+        "\0",
+        "",
+        "http://evil.example/k",
+        &huge,
+    ] {
         let forged = forge(&tokens, |header, _| header.kid = Some(id.to_owned()));
         let refused = tokens.verify(&forged).unwrap_err();
         // The largest header makes the whole token too long to be looked at.

@@ -106,7 +106,10 @@ mod tests {
             known.insert(Uuid::from_u128(number), 2000 + number as i64, 1000);
         }
         assert!((1000..=1000 + PARTS).contains(&known.len()), "{}", known.len());
-        assert!(known.contains(Uuid::from_u128(4999)) && !known.contains(Uuid::from_u128(0)), "the next to be over go first");
+        assert!(
+            known.contains(Uuid::from_u128(4999)) && !known.contains(Uuid::from_u128(0)),
+            "the next to be over go first"
+        );
         known.sweep(10_000);
         assert_eq!(known.len(), 0);
     }
