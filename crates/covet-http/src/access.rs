@@ -32,8 +32,8 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 
 use crate::Error;
-use crate::routing::around::{Around, Next};
 use crate::routing::Answering;
+use crate::routing::around::{Around, Next};
 
 /// Longest name of a permission, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -195,9 +195,7 @@ impl Declared {
 ///
 /// # Errors
 /// [`InvalidAccess`], the first that is found.
-pub(crate) fn validate<'a>(
-    routes: impl Iterator<Item = (String, &'a Declared)> + Clone,
-) -> Result<(), InvalidAccess> {
+pub(crate) fn validate<'a>(routes: impl Iterator<Item = (String, &'a Declared)> + Clone) -> Result<(), InvalidAccess> {
     let someone_checks = routes.clone().any(|(_, declared)| declared.control.is_some());
     let mut undeclared = Vec::new();
     for (route, declared) in routes {
