@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done or proven, 1 found wanting (wrong
 //! settings, not healthy, cut at the deadline), 2 could not run.
 
+mod audit;
 mod config;
 mod database;
 mod healthcheck;
@@ -42,6 +43,9 @@ enum Command {
     /// Look after the database.
     #[command(subcommand)]
     Database(database::Database),
+    /// Look after the audit trail.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// List the routes.
     Routes {
         /// As JSON.
@@ -98,6 +102,7 @@ pub(crate) async fn run(app: App) -> ExitCode {
         Command::Worker => run::worker(app, loaded).await,
         Command::Migrate(command) => migrate::run(app, loaded, command).await,
         Command::Database(command) => database::run(loaded, command).await,
+        Command::Audit(command) => audit::run(loaded, command).await,
         Command::Routes { json } => routes::run(app, loaded, json).await,
         Command::Config { reference: true, .. } => settings_reference::run(&loaded),
         Command::Config { json, .. } => config::run(&loaded, json),

@@ -29,8 +29,8 @@
 //! | WebSockets | [`ws`] |
 //! | to test a service, its log lines and metrics | [`testing`] |
 //!
-//! `App::run` is also the service's command line: `serve`, `worker`, `migrate`, `routes`, `config`, `metrics`,
-//! `openapi`, `healthcheck`.
+//! `App::run` is also the service's command line: `serve`, `worker`, `migrate`, `database`, `audit`, `routes`, `config`,
+//! `metrics`, `openapi`, `healthcheck`.
 
 #[cfg(feature = "jemalloc")]
 mod allocator;

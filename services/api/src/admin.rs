@@ -5,13 +5,15 @@
 
 mod first;
 mod handlers;
+mod personal;
 mod roles;
 
 use covet::{Error, Router, routes};
 
 pub use self::first::{AdminSettings, UserId, appoint_first};
+pub(crate) use self::personal::PersonalRoles;
+pub(crate) use self::roles::is_last_admin;
 pub use self::roles::{AssignedRoles, RoleChange, UserRoles, UserWithRoles};
-pub(crate) use self::roles::{is_last_admin, one_after_another};
 use crate::access::USERS_ADMIN;
 use crate::state::Api;
 

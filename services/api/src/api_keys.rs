@@ -5,11 +5,13 @@
 //! [`covet::identity::api_key`]'s.
 
 mod handlers;
+mod personal;
 mod store;
 
 use covet::access::Access;
 use covet::{Router, routes};
 
+pub(crate) use self::personal::PersonalKeys;
 pub use self::store::{ApiKeyTable, Inserted, KeyRow, NewKey};
 use crate::state::Api;
 

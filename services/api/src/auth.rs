@@ -15,6 +15,7 @@
 
 mod handlers;
 mod my_sessions;
+mod personal;
 mod purge;
 mod token_sessions;
 
@@ -25,7 +26,9 @@ use covet::rate_limit::RateLimit;
 use covet::{Error, Router, routes};
 use http::{HeaderValue, header};
 
+pub(crate) use self::personal::PersonalLogins;
 pub use self::purge::purge;
+pub(crate) use self::token_sessions::end_others as end_other_token_sessions;
 pub use self::token_sessions::{EndReason, Refreshed, TokenSessions};
 use crate::state::Api;
 

@@ -5,6 +5,8 @@
 //! fails keeps nothing, and its key can be used again. A key belongs to its user and is kept for [`KEPT`]; using it
 //! for another request is 422.
 
+mod personal;
+
 use std::time::Duration;
 
 use covet::axum::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+pub(crate) use self::personal::PersonalAnswers;
 use crate::auth::or_user_is_gone;
 
 /// How long an answer is kept.

@@ -14,6 +14,7 @@
 //! | pages, preconditions, field checks | [`web`] |
 //! | what is cached, and how it ends | `cached.rs` |
 //! | doing a repeated request once | [`idempotency`] |
+//! | what is kept of a user: export, erasure, for how long | [`privacy`] |
 //! | what the business wants to know | [`metrics`] |
 //! | the tables | `migrations/` |
 //!
@@ -30,6 +31,7 @@ pub mod metrics;
 pub mod notes;
 pub mod openapi;
 pub mod orders;
+pub mod privacy;
 pub mod state;
 pub mod stats;
 #[cfg(test)]
@@ -41,10 +43,12 @@ use std::time::Duration;
 
 use covet::metrics::Sweep;
 use covet::prelude::*;
+use jiff::Timestamp;
 
 use crate::admin::AdminSettings;
 use crate::auth::TokenSessions;
 use crate::metrics::Business;
+use crate::privacy::RetentionSettings;
 use crate::state::Api;
 
 /// The service, ready to run.
@@ -53,12 +57,14 @@ pub fn app() -> App {
         .version(env!("CARGO_PKG_VERSION"))
         .commit(option_env!("GIT_COMMIT"))
         .settings::<AdminSettings>()
+        .settings::<RetentionSettings>()
         .access_tokens()
         .sessions()
         .openapi(openapi::document)
         .migrations(schema())
         .routes(routes)
         .periodic("purge", Duration::from_secs(60 * 60), purge)
+        .periodic("cut_audit_trail", Duration::from_secs(60 * 60), cut_audit_trail)
         .periodic("appoint_first_admin", Duration::from_secs(10), admin::appoint_first)
         .periodic("count_sessions", Duration::from_secs(10), count_sessions)
 }
@@ -78,6 +84,7 @@ pub fn routes(context: &Context) -> Router {
         .merge(api_keys::routes())
         .merge(users::routes())
         .merge(admin::routes())
+        .merge(privacy::routes())
         .merge(notes::routes())
         .merge(orders::routes())
         .merge(events::routes())
@@ -89,9 +96,19 @@ pub fn routes(context: &Context) -> Router {
 /// Removes logins and kept answers that are over.
 async fn purge(context: Context) -> covet::Result<()> {
     let started = context.clock().monotonic();
-    let removed = auth::purge(context.db(), context.clock().now()).await?;
+    let kept = context.settings::<RetentionSettings>().ended_logins;
+    let removed = auth::purge(context.db(), kept, context.clock().now()).await?;
     Sweep::new(context.metrics(), "sessions").took(context.clock().monotonic().duration_since(started));
     tracing::debug!(removed, "purged logins and kept answers");
+    Ok(())
+}
+
+/// Removes entries of the audit trail that are older than is kept.
+async fn cut_audit_trail(context: Context) -> covet::Result<()> {
+    let kept = context.settings::<RetentionSettings>().audit_entries;
+    let before = context.clock().now().checked_sub(kept).unwrap_or(Timestamp::MIN);
+    let removed = state::trail(&context).cut(context.db(), before).await?;
+    tracing::debug!(removed, "cut the audit trail");
     Ok(())
 }
 

@@ -3,12 +3,14 @@
 
 mod handlers;
 mod note;
+mod personal;
 mod store;
 mod tag;
 
 use covet::{Router, routes};
 
 pub use self::note::{Note, NoteContent, NoteFilter};
+pub(crate) use self::personal::PersonalNotes;
 pub use self::store::Notes;
 use crate::access::{NOTES_READ, NOTES_WRITE};
 use crate::state::Api;

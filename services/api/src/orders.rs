@@ -7,6 +7,7 @@ mod currency;
 mod handlers;
 mod money;
 mod order;
+mod personal;
 mod store;
 
 use covet::{Router, routes};
@@ -14,6 +15,7 @@ use covet::{Router, routes};
 pub use self::currency::{Currency, UnknownCurrency};
 pub use self::money::{Amount, AmountOutOfRange, MAX_AMOUNT_MINOR};
 pub use self::order::{NewItem, NewOrder, Order, OrderItem, OrderStatus};
+pub(crate) use self::personal::PersonalOrders;
 pub use self::store::Orders;
 use crate::access::{ORDERS_READ, ORDERS_WRITE};
 use crate::state::Api;

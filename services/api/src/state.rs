@@ -8,11 +8,13 @@ use covet::cache::Cache;
 use covet::clock::Clock;
 use covet::data::{Db, Transaction};
 use covet::identity::api_key::ApiKeys;
+use covet::identity::audit::Trail;
 use covet::identity::caller::Authentication;
 use covet::identity::password::Passwords;
 use covet::identity::session::Sessions;
 use covet::identity::settings::AuthSettings;
 use covet::identity::token::AccessTokens;
+use covet::telemetry::settings::LogSettings;
 use jiff::Timestamp;
 
 use crate::api_keys::ApiKeyTable;
@@ -42,6 +44,8 @@ pub struct Api {
     pub feed: Feed,
     /// Counts what the business wants to know.
     pub business: Business,
+    /// Records who did what.
+    pub trail: Trail,
 }
 
 impl Api {
@@ -63,6 +67,7 @@ impl Api {
             auth: Arc::new(auth.clone()),
             feed: Feed::new(clock.clone()),
             business: Business::new(context.metrics()),
+            trail: trail(context),
             clock,
         }
     }
@@ -79,6 +84,11 @@ impl Api {
         let now = self.clock.now();
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
+}
+
+/// The audit trail, which keeps as much of addresses as the log does.
+pub(crate) fn trail(context: &Context) -> Trail {
+    Trail::new(context.clock().clone(), context.settings::<LogSettings>().ip_address)
 }
 
 impl FromRef<Api> for Sessions {

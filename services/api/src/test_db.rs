@@ -4,13 +4,15 @@ use covet::clock::Clock;
 use covet::data::Db;
 use covet::data::migrate::Migrator;
 use covet::data::settings::DatabaseSettings;
+use covet::identity::audit::Trail;
 use covet::identity::password::PasswordHash;
+use covet::telemetry::settings::AddressPolicy;
 use covet_testkit::Database;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::users::{Email, NewUser, Users};
+use crate::users::{self, Email, NewUser};
 
 /// The user who is there.
 pub(crate) const ADA: Uuid = Uuid::from_u128(1);
@@ -46,7 +48,9 @@ async fn with_ada(settings: &DatabaseSettings) -> Db {
         name: "Ada".to_owned(),
         password: PasswordHash::from_stored("unused".to_owned()),
     };
-    Users(&db).insert(ADA, &ada, at("2026-01-01T00:00:00Z")).await.unwrap();
+    let transaction = db.begin().await.unwrap();
+    users::insert(&transaction, ADA, &ada, at("2026-01-01T00:00:00Z")).await.unwrap();
+    transaction.commit().await.unwrap();
     db
 }
 
@@ -57,7 +61,14 @@ pub(crate) async fn another_user(db: &Db, id: Uuid) {
         name: "Somebody".to_owned(),
         password: PasswordHash::from_stored("unused".to_owned()),
     };
-    Users(db).insert(id, &user, at("2026-01-01T00:00:00Z")).await.unwrap();
+    let transaction = db.begin().await.unwrap();
+    users::insert(&transaction, id, &user, at("2026-01-01T00:00:00Z")).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// The trail of a service that tells addresses whole.
+pub(crate) fn trail() -> Trail {
+    Trail::new(Clock::system(), AddressPolicy::Full)
 }
 
 pub(crate) fn at(text: &str) -> Timestamp {

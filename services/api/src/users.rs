@@ -5,6 +5,7 @@
 
 mod email;
 mod handlers;
+mod personal;
 mod store;
 mod user;
 
@@ -13,7 +14,9 @@ use covet::{Router, routes};
 
 pub use self::email::{Email, EmailError};
 pub(crate) use self::handlers::address_taken;
-pub use self::store::{Credentials, Deleted, Users};
+pub(crate) use self::personal::PersonalAccount;
+pub(crate) use self::store::insert;
+pub use self::store::{Credentials, Users};
 pub use self::user::{NewUser, User, UserView, checked_name};
 use crate::access::USERS_READ;
 use crate::state::Api;

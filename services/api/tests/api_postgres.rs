@@ -27,6 +27,8 @@ mod access;
 mod admin;
 #[path = "api/api_keys.rs"]
 mod api_keys;
+#[path = "api/audit.rs"]
+mod audit;
 #[path = "api/auth.rs"]
 mod auth;
 #[path = "api/business.rs"]
@@ -43,6 +45,8 @@ mod notes;
 mod openapi;
 #[path = "api/orders.rs"]
 mod orders;
+#[path = "api/privacy.rs"]
+mod privacy;
 #[path = "api/sessions.rs"]
 mod sessions;
 #[path = "api/support.rs"]

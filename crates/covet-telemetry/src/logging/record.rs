@@ -9,6 +9,7 @@
 //! | `reason` | why it failed, a word from the code; only with the outcome `failure` |
 //! | `auth_method` | how somebody tried to prove who they are; only for such events |
 //! | `from`, `to` | the values before and after a change of one value |
+//! | `entry`, `entry_hash` | number and hash of the entry of the audit trail that the line tells of |
 //! | `request_id`, `ip_address` | as in every line of a request; an operator's address too |
 //!
 //! A success is logged at INFO, a failure at WARN. Neither carries passwords, tokens or e-mail addresses.
@@ -49,6 +50,10 @@ pub mod vocabulary {
     pub const USER_UPDATED: &str = "user_updated";
     /// A user has been deleted.
     pub const USER_DELETED: &str = "user_deleted";
+    /// What is kept of a user has been given to them.
+    pub const PERSONAL_DATA_EXPORTED: &str = "personal_data_exported";
+    /// Old entries of the audit trail have been removed.
+    pub const AUDIT_TRAIL_CUT: &str = "audit_trail_cut";
     /// Somebody makes more requests than they may.
     pub const RATE_LIMITED: &str = "excess_rate_limit_exceeded";
     /// A page of another origin tried to change something.
@@ -95,6 +100,7 @@ pub struct Record<'a> {
     ip_address: Option<IpAddr>,
     auth_method: Option<&'static str>,
     change: Option<(String, String)>,
+    entry: Option<(i64, &'a str)>,
 }
 
 /// A line for the security stream: somebody tried something. A success unless [`Record::failure`] says otherwise.
@@ -118,6 +124,7 @@ impl<'a> Record<'a> {
             ip_address: None,
             auth_method: None,
             change: None,
+            entry: None,
         }
     }
 
@@ -158,6 +165,12 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// The entry of the audit trail that it tells of: whoever has the line can tell whether the trail still has the entry.
+    pub fn entry(mut self, sequence: i64, hash: &'a str) -> Self {
+        self.entry = Some((sequence, hash));
+        self
+    }
+
     /// Writes the line. The message says for people what `event` says for machines.
     pub fn log(self, message: &'static str) {
         let of_request = || request::current(|scope| actor_text(scope.user().map_or(Actor::Anonymous, Actor::User)));
@@ -166,6 +179,7 @@ impl<'a> Record<'a> {
             None => of_request().unwrap_or_else(|| actor_text(Actor::Service)),
         };
         let (from, to) = self.change.as_ref().map_or((None, None), |(from, to)| (Some(&**from), Some(&**to)));
+        let (entry, entry_hash) = self.entry.unzip();
         macro_rules! line {
             ($target:expr, $level:ident, $outcome:literal $(, $ip_address:ident)?) => {
                 tracing::event!(
@@ -179,6 +193,8 @@ impl<'a> Record<'a> {
                     auth_method = self.auth_method,
                     from,
                     to,
+                    entry,
+                    entry_hash,
                     $($ip_address = %$ip_address,)?
                     "{message}"
                 )

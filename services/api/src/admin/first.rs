@@ -4,12 +4,11 @@
 
 use covet::Context;
 use covet::settings::{Settings, Value};
-use covet::telemetry::logging::{Actor, audit, vocabulary};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::roles::UserRoles;
-use crate::access::ADMIN;
+use crate::state::trail;
 
 /// Admins.
 #[derive(Debug, Clone, Settings)]
@@ -49,12 +48,8 @@ impl Value for UserId {
 pub async fn appoint_first(context: Context) -> covet::Result<()> {
     let Some(UserId(user)) = context.settings::<AdminSettings>().first_admin else { return Ok(()) };
     let now: Timestamp = context.clock().now();
-    if UserRoles(context.db()).appoint_first_admin(user, now).await? {
-        audit(vocabulary::ROLES_CHANGED)
-            .actor(Actor::Operator)
-            .target("user", user)
-            .changed("", ADMIN.name())
-            .log("the user named by COVET_ADMIN__FIRST_ADMIN is admin now");
+    if UserRoles(context.db()).appoint_first_admin(&trail(&context), user, now).await? {
+        tracing::info!(%user, "the user named by COVET_ADMIN__FIRST_ADMIN is admin now");
     }
     Ok(())
 }

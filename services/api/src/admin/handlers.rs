@@ -2,7 +2,6 @@
 
 use covet::axum::extract::State;
 use covet::identity::access::Role;
-use covet::telemetry::logging::{audit, vocabulary};
 use covet::{Error, Json, Path, Query, Result};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -66,8 +65,7 @@ pub(super) async fn list(State(api): State<Api>, Query(query): Query<PageQuery>)
 )]
 pub(super) async fn give(State(api): State<Api>, Path((id, role)): Path<(Uuid, String)>) -> Result<StatusCode> {
     let role = named(&role)?;
-    let change = UserRoles(&api.db).give(id, role, api.now()).await?;
-    answer(change, || audit(vocabulary::ROLES_CHANGED).target("user", id).changed("", role.name()).log("role given"))
+    answer(UserRoles(&api.db).give(&api.trail, id, role, api.now()).await?)
 }
 
 /// Takes a role from a user, at once. The last admin stays.
@@ -81,8 +79,7 @@ pub(super) async fn give(State(api): State<Api>, Path((id, role)): Path<(Uuid, S
 )]
 pub(super) async fn take(State(api): State<Api>, Path((id, role)): Path<(Uuid, String)>) -> Result<StatusCode> {
     let role = named(&role)?;
-    let change = UserRoles(&api.db).take(id, role).await?;
-    answer(change, || audit(vocabulary::ROLES_CHANGED).target("user", id).changed(role.name(), "").log("role taken"))
+    answer(UserRoles(&api.db).take(&api.trail, id, role).await?)
 }
 
 fn named(role: &str) -> Result<&'static Role> {
@@ -92,12 +89,10 @@ fn named(role: &str) -> Result<&'static Role> {
     })
 }
 
-fn answer(change: RoleChange, tell: impl FnOnce()) -> Result<StatusCode> {
+fn answer(change: RoleChange) -> Result<StatusCode> {
     match change {
-        RoleChange::Changed => tell(),
-        RoleChange::Unchanged => {}
-        RoleChange::LastAdmin => return Err(last_admin()),
-        RoleChange::NoSuchUser => return Err(Error::not_found().detail("There is no such user.")),
+        RoleChange::Changed | RoleChange::Unchanged => Ok(StatusCode::NO_CONTENT),
+        RoleChange::LastAdmin => Err(last_admin()),
+        RoleChange::NoSuchUser => Err(Error::not_found().detail("There is no such user.")),
     }
-    Ok(StatusCode::NO_CONTENT)
 }

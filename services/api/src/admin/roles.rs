@@ -1,8 +1,10 @@
 //! The table `user_roles`.
 
-use covet::data::{Db, Error, Isolation, Transaction, TransactionOptions, params};
+use covet::data::{Db, Error, Transaction, params};
 use covet::identity::access;
 use covet::identity::access::{Lookup, Role};
+use covet::identity::audit::{Entry, Trail};
+use covet::telemetry::logging::vocabulary;
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -79,40 +81,44 @@ impl UserRoles<'_> {
         Ok(fold(self.0.write().all(sql, params![page.before(), page.rows()]).await?))
     }
 
-    /// Gives a user a role.
+    /// Gives a user a role, which the audit trail tells.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn give(self, user: Uuid, role: &'static Role, now: Timestamp) -> Result<RoleChange, Error> {
-        let sql = "INSERT INTO user_roles (user_id, role, given_at) VALUES ($1, $2, $3)
-                   ON CONFLICT (user_id, role) DO NOTHING";
-        match self.0.write().execute(sql, params![user, role.name(), now]).await {
-            Ok(0) => Ok(RoleChange::Unchanged),
-            Ok(_) => Ok(RoleChange::Changed),
-            Err(Error::ForeignKey { .. }) => Ok(RoleChange::NoSuchUser),
-            Err(error) => Err(error),
+    pub async fn give(
+        self,
+        trail: &Trail,
+        user: Uuid,
+        role: &'static Role,
+        now: Timestamp,
+    ) -> Result<RoleChange, Error> {
+        let transaction = self.0.begin().await?;
+        match insert(&transaction, user, role, now).await {
+            Ok(0) => return Ok(RoleChange::Unchanged),
+            Ok(_) => {}
+            Err(Error::ForeignKey { .. }) => return Ok(RoleChange::NoSuchUser),
+            Err(error) => return Err(error),
         }
+        trail.commit(transaction, given(user, role)).await?;
+        Ok(RoleChange::Changed)
     }
 
-    /// Takes a role from a user.
+    /// Takes a role from a user, which the audit trail tells.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn take(self, user: Uuid, role: &'static Role) -> Result<RoleChange, Error> {
-        self.0
-            .retry(&one_after_another(), || {
-                async move |transaction: &Transaction| {
-                    let sql = "DELETE FROM user_roles WHERE user_id = $1 AND role = $2";
-                    if *role == ADMIN && is_last_admin(transaction, user).await? {
-                        return Ok(RoleChange::LastAdmin);
-                    }
-                    match transaction.execute(sql, params![user, role.name()]).await? {
-                        0 => Ok(RoleChange::Unchanged),
-                        _ => Ok(RoleChange::Changed),
-                    }
-                }
-            })
-            .await
+    pub async fn take(self, trail: &Trail, user: Uuid, role: &'static Role) -> Result<RoleChange, Error> {
+        let transaction = self.0.begin().await?;
+        if *role == ADMIN && is_last_admin(&transaction, user).await? {
+            return Ok(RoleChange::LastAdmin);
+        }
+        let sql = "DELETE FROM user_roles WHERE user_id = $1 AND role = $2";
+        if transaction.execute(sql, params![user, role.name()]).await? == 0 {
+            return Ok(RoleChange::Unchanged);
+        }
+        let entry = Entry::new(vocabulary::ROLES_CHANGED, "role taken").user(user).before("role", role.name());
+        trail.commit(transaction, entry).await?;
+        Ok(RoleChange::Changed)
     }
 
     /// Whether this user is admin, and nobody else: a look ahead, which does not hold for long.
@@ -128,23 +134,29 @@ impl UserRoles<'_> {
     ///
     /// # Errors
     /// Of the database.
-    pub async fn appoint_first_admin(self, user: Uuid, now: Timestamp) -> Result<bool, Error> {
-        self.0
-            .retry(&one_after_another(), || {
-                async move |transaction: &Transaction| {
-                    let sql = "SELECT count(*) FROM users WHERE id = $1 AND NOT EXISTS
-                           (SELECT 1 FROM user_roles WHERE role = $2)";
-                    let wanted: i64 = transaction.one(sql, params![user, ADMIN.name()]).await?;
-                    if wanted == 0 {
-                        return Ok(false);
-                    }
-                    let sql = "INSERT INTO user_roles (user_id, role, given_at) VALUES ($1, $2, $3)";
-                    transaction.execute(sql, params![user, ADMIN.name(), now]).await?;
-                    Ok(true)
-                }
-            })
-            .await
+    pub async fn appoint_first_admin(self, trail: &Trail, user: Uuid, now: Timestamp) -> Result<bool, Error> {
+        let transaction = self.0.begin().await?;
+        transaction.lock(ADMINS).await?;
+        let sql = "SELECT count(*) FROM users WHERE id = $1 AND NOT EXISTS
+                   (SELECT 1 FROM user_roles WHERE role = $2)";
+        let wanted: i64 = transaction.one(sql, params![user, ADMIN.name()]).await?;
+        if wanted == 0 {
+            return Ok(false);
+        }
+        insert(&transaction, user, &ADMIN, now).await?;
+        trail.commit(transaction, given(user, &ADMIN)).await?;
+        Ok(true)
     }
+}
+
+async fn insert(transaction: &Transaction, user: Uuid, role: &'static Role, now: Timestamp) -> Result<u64, Error> {
+    let sql = "INSERT INTO user_roles (user_id, role, given_at) VALUES ($1, $2, $3)
+               ON CONFLICT (user_id, role) DO NOTHING";
+    transaction.execute(sql, params![user, role.name(), now]).await
+}
+
+fn given(user: Uuid, role: &'static Role) -> Entry {
+    Entry::new(vocabulary::ROLES_CHANGED, "role given").user(user).after("role", role.name())
 }
 
 impl access::AssignedRoles for AssignedRoles {
@@ -153,18 +165,16 @@ impl access::AssignedRoles for AssignedRoles {
     }
 }
 
-/// Two admins who take the role from one another at the same moment must not both succeed.
-pub(crate) fn one_after_another() -> TransactionOptions {
-    TransactionOptions::new().isolation(Isolation::Serializable)
-}
-
+/// Held by transactions that may leave no admin, one after another: two who depose one another must not both succeed.
+const ADMINS: &str = "covet_api.admins";
 const TWO_ADMINS: &str = "SELECT user_id FROM user_roles WHERE role = $1 LIMIT 2";
 
-/// The same until the end of the transaction.
+/// Whether this user is admin, and nobody else, until the end of the transaction.
 ///
 /// # Errors
 /// Of the database.
 pub(crate) async fn is_last_admin(transaction: &Transaction, user: Uuid) -> Result<bool, Error> {
+    transaction.lock(ADMINS).await?;
     let admins: Vec<Uuid> = transaction.all(TWO_ADMINS, params![ADMIN.name()]).await?;
     Ok(admins == [user])
 }
@@ -184,7 +194,7 @@ fn fold(rows: Vec<Row>) -> Vec<UserWithRoles> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_db::{ADA, another_user, at, each_database};
+    use crate::test_db::{ADA, another_user, at, each_database, trail};
 
     const BOB: Uuid = Uuid::from_u128(2);
 
@@ -192,10 +202,10 @@ mod tests {
     async fn the_first_admin_is_appointed_once_and_only_if_they_exist() {
         for test in each_database().await {
             let (roles, now) = (UserRoles(&test.db), at("2026-01-01T00:00:00Z"));
-            assert!(!roles.appoint_first_admin(BOB, now).await.unwrap());
+            assert!(!roles.appoint_first_admin(&trail(), BOB, now).await.unwrap());
             another_user(&test.db, BOB).await;
-            assert!(roles.appoint_first_admin(ADA, now).await.unwrap());
-            assert!(!roles.appoint_first_admin(BOB, now).await.unwrap());
+            assert!(roles.appoint_first_admin(&trail(), ADA, now).await.unwrap());
+            assert!(!roles.appoint_first_admin(&trail(), BOB, now).await.unwrap());
             assert_eq!(roles.of(ADA).await.unwrap(), ["admin"]);
             assert!(roles.of(BOB).await.unwrap().is_empty());
         }
@@ -207,9 +217,10 @@ mod tests {
             let (roles, now) = (UserRoles(&test.db), at("2026-01-01T00:00:00Z"));
             another_user(&test.db, BOB).await;
             for _ in 0..10 {
-                roles.give(ADA, &ADMIN, now).await.unwrap();
-                roles.give(BOB, &ADMIN, now).await.unwrap();
-                let (one, other) = tokio::join!(roles.take(ADA, &ADMIN), roles.take(BOB, &ADMIN));
+                roles.give(&trail(), ADA, &ADMIN, now).await.unwrap();
+                roles.give(&trail(), BOB, &ADMIN, now).await.unwrap();
+                let trail = trail();
+                let (one, other) = tokio::join!(roles.take(&trail, ADA, &ADMIN), roles.take(&trail, BOB, &ADMIN));
                 let mut changes = [one.unwrap(), other.unwrap()];
                 changes.sort_by_key(|change| *change == RoleChange::LastAdmin);
                 assert_eq!(changes, [RoleChange::Changed, RoleChange::LastAdmin]);
@@ -222,10 +233,10 @@ mod tests {
         for test in each_database().await {
             let (roles, now) = (UserRoles(&test.db), at("2026-01-01T00:00:00Z"));
             another_user(&test.db, BOB).await;
-            assert_eq!(roles.give(ADA, &ADMIN, now).await.unwrap(), RoleChange::Changed);
-            assert_eq!(roles.give(ADA, &ADMIN, now).await.unwrap(), RoleChange::Unchanged);
-            assert_eq!(roles.take(BOB, &ADMIN).await.unwrap(), RoleChange::Unchanged);
-            assert_eq!(roles.give(Uuid::from_u128(9), &ADMIN, now).await.unwrap(), RoleChange::NoSuchUser);
+            assert_eq!(roles.give(&trail(), ADA, &ADMIN, now).await.unwrap(), RoleChange::Changed);
+            assert_eq!(roles.give(&trail(), ADA, &ADMIN, now).await.unwrap(), RoleChange::Unchanged);
+            assert_eq!(roles.take(&trail(), BOB, &ADMIN).await.unwrap(), RoleChange::Unchanged);
+            assert_eq!(roles.give(&trail(), Uuid::from_u128(9), &ADMIN, now).await.unwrap(), RoleChange::NoSuchUser);
         }
     }
 }

@@ -5,7 +5,6 @@ use covet::axum::response::{IntoResponse, Response};
 use covet::identity::api_key::ApiKey;
 use covet::identity::caller::Caller;
 use covet::secret::ExposeSecret;
-use covet::telemetry::logging::{audit, vocabulary};
 use covet::{Error, Json, Path, Result};
 use http::{StatusCode, header};
 use jiff::Timestamp;
@@ -84,7 +83,7 @@ pub(super) struct ApiKeyViews {
 }
 
 impl ApiKeyView {
-    fn new(row: KeyRow, api: &Api) -> Self {
+    pub(super) fn new(row: KeyRow, api: &Api) -> Self {
         Self {
             id: row.id,
             name: row.name,
@@ -133,7 +132,7 @@ pub(super) async fn create(State(api): State<Api>, caller: Caller, Json(body): J
     let expires_at = body.expires_at.map(|at| Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at));
     let (id, user_id) = (key.id(), caller.user_id);
     let new = NewKey { id, user_id, name, fingerprint: key.fingerprint(), scopes, expires_at };
-    match ApiKeyTable(api.db.clone()).insert(&new, now).await.map_err(or_user_is_gone)? {
+    match ApiKeyTable(api.db.clone()).insert(&api.trail, &new, now).await.map_err(or_user_is_gone)? {
         Inserted::Stored => {}
         Inserted::TwoOfThisName => {
             let detail = "You have two keys of this name. Revoke one of them first, or take another name.";
@@ -141,7 +140,6 @@ pub(super) async fn create(State(api): State<Api>, caller: Caller, Json(body): J
         }
         Inserted::TooMany => return Err(Error::conflict("You have as many keys as one may have. Revoke some first.")),
     }
-    audit(vocabulary::API_KEY_CREATED).target("api_key", id).log("API key made");
     let about = ApiKeyView {
         id,
         name: new.name,
@@ -162,10 +160,9 @@ pub(super) async fn create(State(api): State<Api>, caller: Caller, Json(body): J
     responses((status = 204, description = "It is good for nothing now."), problems::NotFound, problems::Other)
 )]
 pub(super) async fn revoke(State(api): State<Api>, caller: Caller, Path(id): Path<Uuid>) -> Result<StatusCode> {
-    if !ApiKeyTable(api.db.clone()).delete(caller.user_id, id).await? {
+    if !ApiKeyTable(api.db.clone()).delete(&api.trail, caller.user_id, id).await? {
         return Err(Error::not_found().detail("You have no such key."));
     }
-    audit(vocabulary::API_KEY_REVOKED).target("api_key", id).log("API key revoked");
     Ok(StatusCode::NO_CONTENT)
 }
 

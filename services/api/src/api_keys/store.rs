@@ -3,7 +3,9 @@
 use covet::data::{Db, Error, params};
 use covet::identity::access::Lookup;
 use covet::identity::api_key::{ApiKeyStore, StoredApiKey};
+use covet::identity::audit::{Entry, Trail};
 use covet::identity::token::Fingerprint;
+use covet::telemetry::logging::vocabulary;
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -73,11 +75,11 @@ struct StoredRow {
 }
 
 impl ApiKeyTable {
-    /// Stores a new key. One of its name that has expired makes room.
+    /// Stores a new key, which the audit trail tells. One of its name that has expired makes room.
     ///
     /// # Errors
     /// Of the database; a foreign key's when the owner is gone.
-    pub async fn insert(&self, new: &NewKey, now: Timestamp) -> Result<Inserted, Error> {
+    pub async fn insert(&self, trail: &Trail, new: &NewKey, now: Timestamp) -> Result<Inserted, Error> {
         let NewKey { id, user_id, name, fingerprint, scopes, expires_at } = new;
         let transaction = self.0.begin().await?;
         let sql = "DELETE FROM api_keys WHERE user_id = $1 AND name = $2 AND expires_at <= $3";
@@ -100,7 +102,8 @@ impl ApiKeyTable {
             Err(Error::Unique { .. }) => return Ok(Inserted::TwoOfThisName),
             Err(error) => return Err(error),
         }
-        transaction.commit().await?;
+        let entry = Entry::new(vocabulary::API_KEY_CREATED, "API key made").target("api_key", *id);
+        trail.commit(transaction, entry).await?;
         Ok(Inserted::Stored)
     }
 
@@ -114,13 +117,19 @@ impl ApiKeyTable {
         self.0.write().all(sql, params![user]).await
     }
 
-    /// Deletes one of a user's keys; false when the user has none of this id.
+    /// Deletes one of a user's keys, which the audit trail tells; false when the user has none of this id.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn delete(&self, user: Uuid, id: Uuid) -> Result<bool, Error> {
+    pub async fn delete(&self, trail: &Trail, user: Uuid, id: Uuid) -> Result<bool, Error> {
+        let transaction = self.0.begin().await?;
         let sql = "DELETE FROM api_keys WHERE id = $1 AND user_id = $2";
-        Ok(self.0.write().execute(sql, params![id, user]).await? == 1)
+        if transaction.execute(sql, params![id, user]).await? == 0 {
+            return Ok(false);
+        }
+        let entry = Entry::new(vocabulary::API_KEY_REVOKED, "API key revoked").target("api_key", id);
+        trail.commit(transaction, entry).await?;
+        Ok(true)
     }
 }
 
@@ -154,7 +163,7 @@ mod tests {
     use covet::identity::api_key::ApiKey;
 
     use super::*;
-    use crate::test_db::{ADA, at, each_database};
+    use crate::test_db::{ADA, at, each_database, trail};
 
     fn new(name: &str, expires_at: Option<Timestamp>) -> NewKey {
         let key = ApiKey::generate(&Clock::system());
@@ -174,7 +183,8 @@ mod tests {
         for test in each_database().await {
             let (keys, start) = (ApiKeyTable(test.db.clone()), at("2026-01-01T00:00:00Z"));
             let soon = at("2026-01-02T00:00:00Z");
-            let insert = async |name, expires_at, now| keys.insert(&new(name, expires_at), now).await.unwrap();
+            let insert =
+                async |name, expires_at, now| keys.insert(&trail(), &new(name, expires_at), now).await.unwrap();
             assert_eq!(insert("backup", Some(soon), start).await, Inserted::Stored);
             assert_eq!(insert("backup", None, start).await, Inserted::Stored);
             assert_eq!(insert("backup", None, start).await, Inserted::TwoOfThisName);
@@ -189,8 +199,13 @@ mod tests {
         for test in each_database().await {
             let (keys, now) = (ApiKeyTable(test.db.clone()), at("2026-01-01T00:00:00Z"));
             let (a, b, c, d) = (new("x", None), new("x", None), new("x", None), new("x", None));
-            let made =
-                tokio::join!(keys.insert(&a, now), keys.insert(&b, now), keys.insert(&c, now), keys.insert(&d, now));
+            let trail = trail();
+            let made = tokio::join!(
+                keys.insert(&trail, &a, now),
+                keys.insert(&trail, &b, now),
+                keys.insert(&trail, &c, now),
+                keys.insert(&trail, &d, now)
+            );
             let stored =
                 [made.0, made.1, made.2, made.3].into_iter().filter(|made| matches!(made, Ok(Inserted::Stored)));
             let stored = stored.count();
@@ -204,9 +219,12 @@ mod tests {
         for test in each_database().await {
             let (keys, now) = (ApiKeyTable(test.db.clone()), at("2026-01-01T00:00:00Z"));
             for number in 0..MOST_KEYS {
-                assert_eq!(keys.insert(&new(&number.to_string(), None), now).await.unwrap(), Inserted::Stored);
+                assert_eq!(
+                    keys.insert(&trail(), &new(&number.to_string(), None), now).await.unwrap(),
+                    Inserted::Stored
+                );
             }
-            assert_eq!(keys.insert(&new("one more", None), now).await.unwrap(), Inserted::TooMany);
+            assert_eq!(keys.insert(&trail(), &new("one more", None), now).await.unwrap(), Inserted::TooMany);
         }
     }
 
@@ -215,7 +233,7 @@ mod tests {
         for test in each_database().await {
             let (keys, now) = (ApiKeyTable(test.db.clone()), at("2026-01-01T00:01:00Z"));
             let key = new("x", None);
-            keys.insert(&key, now).await.unwrap();
+            keys.insert(&trail(), &key, now).await.unwrap();
             let minute_before = at("2026-01-01T00:00:00Z");
             assert!(keys.note_use(key.id, now, minute_before).await.unwrap());
             assert!(!keys.note_use(key.id, at("2026-01-01T00:01:59Z"), at("2026-01-01T00:00:59Z")).await.unwrap());

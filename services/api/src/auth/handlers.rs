@@ -3,24 +3,25 @@
 use covet::axum::extract::State;
 use covet::axum::response::{IntoResponse, Response};
 use covet::identity::attempts::Method;
+use covet::identity::audit::{Actor, Entry};
 use covet::identity::password::{Password, Verdict};
 use covet::identity::token::{RefreshToken, RefreshVerdict};
 use covet::ids::new_id;
 use covet::secret::ExposeSecret;
-use covet::telemetry::logging::{Actor, audit, security, vocabulary};
+use covet::telemetry::logging::{security, vocabulary};
 use covet::{Error, Json, Result};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::token_sessions::{EndReason, Refreshed, TokenSessions};
+use super::token_sessions::{self, EndReason, Refreshed, TokenSessions};
 use super::unauthorized;
 use crate::admin::UserRoles;
 use crate::cached;
 use crate::metrics::Feature;
 use crate::state::Api;
-use crate::users::{Email, NewUser, UserView, Users, address_taken, checked_name};
+use crate::users::{self, Email, NewUser, UserView, Users, address_taken, checked_name};
 use crate::web::fields::Fields;
 use crate::web::precondition::Etag;
 use crate::web::problems;
@@ -101,9 +102,11 @@ pub(super) async fn register(State(api): State<Api>, Json(body): Json<Registrati
     let password = api.passwords.hash(password).await?;
     let new = NewUser { email, name, password };
     let id = new_id(&api.clock);
-    let user = Users(&api.db).insert(id, &new, api.now()).await.map_err(address_taken)?;
-    api.business.business_user_registrations_total().increment(1);
-    audit(vocabulary::USER_CREATED).target("user", id).log("user registered");
+    let transaction = api.db.begin().await?;
+    let user = users::insert(&transaction, id, &new, api.now()).await.map_err(address_taken)?;
+    let registrations = api.business.business_user_registrations_total().clone();
+    transaction.after_commit(move || registrations.increment(1));
+    api.trail.commit(transaction, Entry::new(vocabulary::USER_CREATED, "user registered").user(id)).await?;
     api.end(cached::USERS).await;
     let location = [(header::LOCATION, format!("/api/users/{id}"))];
     Ok((StatusCode::CREATED, location, Etag(user.version), Json(user.seen_by(id))).into_response())
@@ -121,9 +124,16 @@ pub(super) async fn register(State(api): State<Api>, Json(body): Json<Registrati
 pub(super) async fn login(State(api): State<Api>, Json(body): Json<Login>) -> Result<Response> {
     let user = authenticate(&api, body).await?;
     let session = new_id(&api.clock);
-    let refresh_token = TokenSessions(&api.db).open(session, user, &api.auth, api.now()).await?;
+    let transaction = api.db.begin().await?;
+    let refresh_token = token_sessions::open(&transaction, session, user, &api.auth, api.now()).await?;
+    api.trail.commit(transaction, login_entry(user, "token").target("session", session)).await?;
     logged_in(&api, user);
     token_pair(&api, user, session, &refresh_token).await
+}
+
+/// For the audit trail: the user has logged in by token or by cookie.
+pub(super) fn login_entry(user: Uuid, by: &'static str) -> Entry {
+    Entry::new(vocabulary::LOGIN_SUCCEEDED, "logged in").actor(Actor::User(user)).after("by", by)
 }
 
 /// Tells of a login that has succeeded.
@@ -145,10 +155,15 @@ pub(super) async fn authenticate(api: &Api, body: Login) -> Result<Uuid> {
     let (credentials, rehash) = match (known, verdict) {
         (Some(credentials), Verdict::Right { rehash }) => (credentials, rehash),
         (known, _) => {
-            match known {
-                Some(user) => Method::Password.failed_for("wrong_password", user.id),
-                None => Method::Password.failed("unknown_user"),
+            let user = known.map(|credentials| credentials.id);
+            let reason = if user.is_some() { "wrong_password" } else { "unknown_user" };
+            match user {
+                Some(user) => Method::Password.failed_for(reason, user),
+                None => Method::Password.failed(reason),
             }
+            // The same statements for both: how long it takes must not tell who is registered.
+            let entry = Entry::new(vocabulary::LOGIN_FAILED, "login failed").failure(reason);
+            api.trail.record(&api.db, entry.actor(Actor::Anonymous).user_if_known(user)).await?;
             return Err(wrong_credentials());
         }
     };
@@ -172,7 +187,8 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
     let Ok(presented) = RefreshToken::parse(&body.refresh_token) else {
         return Err(refused("malformed"));
     };
-    match TokenSessions(&api.db).refresh(&presented.fingerprint(), &api.auth, api.now()).await? {
+    let tokens = TokenSessions(&api.db);
+    match tokens.refresh(&presented.fingerprint(), &api.auth, &api.trail, api.now()).await? {
         Refreshed::Next { user, session, token } => {
             Method::RefreshToken.succeeded_for(user);
             token_pair(&api, user, session, &token).await
@@ -187,10 +203,6 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
                     .failure("reused")
                     .target("user", user)
                     .log("a refresh token was used twice: it has been copied");
-                audit(vocabulary::SESSION_ENDED)
-                    .actor(Actor::Service)
-                    .target("session", session)
-                    .log("login ended, its refresh token was used twice");
                 refresh_refused()
             }
             RefreshVerdict::Expired => refused("expired"),
@@ -210,14 +222,20 @@ pub(super) async fn refresh(State(api): State<Api>, Json(body): Json<Refresh>) -
 )]
 pub(super) async fn logout(State(api): State<Api>, Json(body): Json<Refresh>) -> Result<StatusCode> {
     if let Ok(token) = RefreshToken::parse(&body.refresh_token) {
-        let ended = TokenSessions(&api.db).end_by_token(&token.fingerprint(), EndReason::Logout, api.now()).await?;
-        if let Some(session) = ended {
+        let transaction = api.db.begin().await?;
+        let (token, reason) = (token.fingerprint(), EndReason::Logout);
+        if let Some(session) = token_sessions::end_by_token(&transaction, &token, reason, api.now()).await? {
+            let entry = end_entry(session.user_id, "logged out", reason).target("session", session.id);
+            api.trail.commit(transaction, entry).await?;
             api.tokens.revoke(&[session.id]).await;
-            let user = session.user_id.to_string();
-            audit(vocabulary::SESSION_ENDED).actor(Actor::User(&user)).target("session", session.id).log("logged out");
         }
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// For the audit trail: the user has ended a login or several.
+pub(super) fn end_entry(user: Uuid, message: &'static str, reason: EndReason) -> Entry {
+    Entry::new(vocabulary::SESSION_ENDED, message).actor(Actor::User(user)).after("reason", reason.as_str())
 }
 
 async fn token_pair(api: &Api, user: Uuid, session: Uuid, refresh_token: &RefreshToken) -> Result<Response> {

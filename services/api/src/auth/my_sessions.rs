@@ -4,7 +4,6 @@ use covet::axum::extract::State;
 use covet::axum::response::{IntoResponse, Response};
 use covet::identity::caller::Caller;
 use covet::identity::session::{Session, SessionInfo, SessionOrNew};
-use covet::telemetry::logging::{Actor, audit, vocabulary};
 use covet::{Error, Json, Path, Result};
 use http::{StatusCode, header};
 use jiff::Timestamp;
@@ -12,8 +11,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::handlers::{Login, authenticate, logged_in};
-use super::token_sessions::{EndReason, Open, TokenSessions};
+use super::handlers::{Login, authenticate, end_entry, logged_in, login_entry};
+use super::token_sessions::{self, EndReason, Open, TokenSessions};
 use crate::admin::UserRoles;
 use crate::state::Api;
 use crate::web::problems;
@@ -107,7 +106,10 @@ pub(super) async fn open(
     Json(body): Json<Login>,
 ) -> Result<StatusCode> {
     let user = authenticate(&api, body).await?;
-    session.log_in_with_roles(user, UserRoles(&api.db).of(user).await?).await?;
+    let roles = UserRoles(&api.db).of(user).await?;
+    // Sessions by cookie do not lie in the database. First, so that there is no login that is not recorded.
+    api.trail.record(&api.db, login_entry(user, "cookie")).await?;
+    session.log_in_with_roles(user, roles).await?;
     logged_in(&api, user);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -144,10 +146,13 @@ pub(super) async fn list(State(api): State<Api>, caller: Caller) -> Result<Respo
 pub(super) async fn end_others(State(api): State<Api>, caller: Caller) -> Result<StatusCode> {
     let (user, kept) = (caller.user_id, caller.session_id);
     let by_cookie = api.sessions.end_all(user, Some(kept)).await?;
-    let by_token = TokenSessions(&api.db).end_others(user, kept, EndReason::Revoked, api.now()).await?;
-    api.tokens.revoke(&by_token).await;
-    if by_cookie > 0 || !by_token.is_empty() {
-        audit(vocabulary::SESSION_ENDED).target("user", user).log("the other logins have been ended");
+    let transaction = api.db.begin().await?;
+    let by_token = token_sessions::end_others(&transaction, user, kept, EndReason::Revoked, api.now()).await?;
+    let count = by_cookie + by_token.len() as u64;
+    if count > 0 {
+        let entry = end_entry(user, "the other logins have been ended", EndReason::Revoked);
+        api.trail.commit(transaction, entry.user(user).after("sessions", count)).await?;
+        api.tokens.revoke(&by_token).await;
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -166,15 +171,19 @@ pub(super) async fn end_current(
     caller: Caller,
     session: Option<Session>,
 ) -> Result<StatusCode> {
-    match session.filter(|session| session.id() == Some(caller.session_id)) {
-        Some(session) => session.end().await?,
-        None => {
-            let tokens = TokenSessions(&api.db);
-            tokens.end(caller.user_id, caller.session_id, EndReason::Logout, api.now()).await?;
-            api.tokens.revoke(&[caller.session_id]).await;
-        }
+    let (user, id, reason) = (caller.user_id, caller.session_id, EndReason::Logout);
+    let by_cookie = session.filter(|session| session.id() == Some(id));
+    let is_by_cookie = by_cookie.is_some();
+    if let Some(session) = by_cookie {
+        session.end().await?;
     }
-    tell_of_end(caller, caller.session_id, "logged out");
+    let transaction = api.db.begin().await?;
+    if is_by_cookie || token_sessions::end(&transaction, user, id, reason, api.now()).await? {
+        api.trail.commit(transaction, end_entry(user, "logged out", reason).target("session", id)).await?;
+    }
+    if !is_by_cookie {
+        api.tokens.revoke(&[id]).await;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -189,18 +198,15 @@ pub(super) async fn end_current(
     )
 )]
 pub(super) async fn end(State(api): State<Api>, caller: Caller, Path(id): Path<Uuid>) -> Result<StatusCode> {
-    let user = caller.user_id;
-    if !api.sessions.end(user, id).await? {
-        if !TokenSessions(&api.db).end(user, id, EndReason::Revoked, api.now()).await? {
-            return Err(Error::not_found().detail("You have no such login."));
-        }
+    let (user, reason) = (caller.user_id, EndReason::Revoked);
+    let by_cookie = api.sessions.end(user, id).await?;
+    let transaction = api.db.begin().await?;
+    if !by_cookie && !token_sessions::end(&transaction, user, id, reason, api.now()).await? {
+        return Err(Error::not_found().detail("You have no such login."));
+    }
+    api.trail.commit(transaction, end_entry(user, "login ended by its user", reason).target("session", id)).await?;
+    if !by_cookie {
         api.tokens.revoke(&[id]).await;
     }
-    tell_of_end(caller, id, "login ended by its user");
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn tell_of_end(caller: Caller, session: Uuid, message: &'static str) {
-    let user = caller.user_id.to_string();
-    audit(vocabulary::SESSION_ENDED).actor(Actor::User(&user)).target("session", session).log(message);
 }

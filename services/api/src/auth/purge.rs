@@ -5,18 +5,15 @@ use std::time::Duration;
 use covet::data::{Db, Error, params};
 use jiff::Timestamp;
 
-/// How long a session or an API key that has ended is kept: a stolen token that turns up late is still recognised as reused, and
-/// somebody can still look at what happened.
-const KEPT_AFTER_END: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// Removes what is over; returns how many rows went (those that went along with their session not counted).
+/// Removes what is over, logins and API keys after they have been kept for a while; returns how many rows went (those that went
+/// along with their session not counted).
 ///
 /// Used refresh tokens stay until they would have expired: without them a second use could not be told.
 ///
 /// # Errors
 /// Of the database.
-pub async fn purge(db: &Db, now: Timestamp) -> Result<u64, Error> {
-    let long_ago = now.checked_sub(KEPT_AFTER_END).unwrap_or(Timestamp::MIN);
+pub async fn purge(db: &Db, kept_after_end: Duration, now: Timestamp) -> Result<u64, Error> {
+    let long_ago = now.checked_sub(kept_after_end).unwrap_or(Timestamp::MIN);
     let mut removed = 0;
     for (sql, before) in [
         ("DELETE FROM sessions WHERE expires_at < $1", long_ago),
@@ -37,7 +34,7 @@ mod tests {
     use covet::settings::Section;
     use uuid::Uuid;
 
-    use super::super::token_sessions::{EndReason, TokenSessions};
+    use super::super::token_sessions::{self, EndReason};
     use super::*;
     use crate::test_db::{ADA, at, each_database};
 
@@ -45,17 +42,21 @@ mod tests {
     async fn only_what_has_been_over_for_a_week_goes() {
         for test in each_database().await {
             let auth = AuthSettings::defaults(Environment::Development);
-            let sessions = TokenSessions(&test.db);
             let (old, new) = (Uuid::from_u128(10), Uuid::from_u128(11));
-            let first = sessions.open(old, ADA, &auth, at("2026-01-01T00:00:00Z")).await.unwrap();
-            sessions.open(new, ADA, &auth, at("2026-01-01T00:00:00Z")).await.unwrap();
-            sessions.end_by_token(&first.fingerprint(), EndReason::Logout, at("2026-01-02T00:00:00Z")).await.unwrap();
+            let transaction = test.db.begin().await.unwrap();
+            let opened = at("2026-01-01T00:00:00Z");
+            let first = token_sessions::open(&transaction, old, ADA, &auth, opened).await.unwrap().fingerprint();
+            token_sessions::open(&transaction, new, ADA, &auth, opened).await.unwrap();
+            let ended = at("2026-01-02T00:00:00Z");
+            token_sessions::end_by_token(&transaction, &first, EndReason::Logout, ended).await.unwrap();
+            transaction.commit().await.unwrap();
 
-            assert_eq!(purge(&test.db, at("2026-01-09T00:00:00Z")).await.unwrap(), 0);
-            assert_eq!(purge(&test.db, at("2026-01-09T00:00:01Z")).await.unwrap(), 1);
+            let week = Duration::from_secs(7 * 24 * 60 * 60);
+            assert_eq!(purge(&test.db, week, at("2026-01-09T00:00:00Z")).await.unwrap(), 0);
+            assert_eq!(purge(&test.db, week, at("2026-01-09T00:00:01Z")).await.unwrap(), 1);
             let left: Vec<Uuid> = test.db.read().all("SELECT session_id FROM refresh_tokens", params![]).await.unwrap();
             assert_eq!(left, [new]);
-            assert!(purge(&test.db, at("2027-01-01T00:00:00Z")).await.unwrap() > 0);
+            assert!(purge(&test.db, week, at("2027-01-01T00:00:00Z")).await.unwrap() > 0);
             let left: i64 = test.db.read().one("SELECT count(*) FROM refresh_tokens", params![]).await.unwrap();
             assert_eq!(left, 0);
         }

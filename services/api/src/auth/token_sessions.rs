@@ -1,14 +1,15 @@
 //! The tables `sessions` and `refresh_tokens`.
 
 use covet::data::{Db, Error, Transaction, params};
-use covet::identity::password::PasswordHash;
+use covet::identity::audit::{Actor, Entry, Trail};
 use covet::identity::settings::AuthSettings;
 use covet::identity::token::{Fingerprint, RefreshToken, RefreshVerdict, StoredRefreshToken};
+use covet::telemetry::logging::vocabulary::SESSION_ENDED;
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// Opens, refreshes, lists and ends logins by token.
+/// Refreshes and lists logins by token. Opening and ending them goes through a transaction, which also records who did it.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenSessions<'a>(pub &'a Db);
 
@@ -63,7 +64,7 @@ struct TokenRow {
 
 /// A session that has been ended.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Ended {
+pub(super) struct Ended {
     /// Which login.
     pub id: Uuid,
     /// Whose it was.
@@ -84,7 +85,9 @@ pub struct Open {
 }
 
 impl EndReason {
-    fn as_str(self) -> &'static str {
+    /// The word for it in the database and in the audit trail.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Logout => "logout",
             Self::TokenReused => "token_reused",
@@ -95,27 +98,6 @@ impl EndReason {
 }
 
 impl TokenSessions<'_> {
-    /// Opens a session and gives its first refresh token.
-    ///
-    /// # Errors
-    /// Of the database; a foreign key's when the user is gone.
-    pub async fn open(
-        self,
-        session: Uuid,
-        user: Uuid,
-        auth: &AuthSettings,
-        now: Timestamp,
-    ) -> Result<RefreshToken, Error> {
-        let expires_at = RefreshToken::expiry(now, auth.session_lifetime, Timestamp::MAX);
-        let transaction = self.0.begin().await?;
-        let sql =
-            "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at) VALUES ($1, $2, $3, $3, $4)";
-        transaction.execute(sql, params![session, user, now, expires_at]).await?;
-        let token = next_token(&transaction, session, expires_at, auth, now).await?;
-        transaction.commit().await?;
-        Ok(token)
-    }
-
     /// Uses a refresh token up and gives the next one; ends the session when the token has been used before.
     ///
     /// # Errors
@@ -124,6 +106,7 @@ impl TokenSessions<'_> {
         self,
         presented: &Fingerprint,
         auth: &AuthSettings,
+        trail: &Trail,
         now: Timestamp,
     ) -> Result<Refreshed, Error> {
         let transaction = self.0.begin().await?;
@@ -151,33 +134,19 @@ impl TokenSessions<'_> {
         .judge(now);
         let (user, session) = (row.user_id, row.session_id);
         if verdict != RefreshVerdict::Good {
-            if verdict == RefreshVerdict::Reused {
-                end(&transaction, session, EndReason::TokenReused, now).await?;
+            if verdict == RefreshVerdict::Reused && end_reused(&transaction, session, now).await? {
+                let entry = Entry::new(SESSION_ENDED, "login ended, its refresh token was used twice");
+                let entry = entry.actor(Actor::Service).target("session", session);
+                trail.commit(transaction, entry.after("reason", EndReason::TokenReused.as_str())).await?;
+            } else {
+                transaction.commit().await?;
             }
-            transaction.commit().await?;
             return Ok(Refreshed::Refused { user, session, verdict });
         }
         transaction.execute("UPDATE sessions SET last_used_at = $2 WHERE id = $1", params![session, now]).await?;
         let token = next_token(&transaction, session, row.session_expires_at, auth, now).await?;
         transaction.commit().await?;
         Ok(Refreshed::Next { user, session, token })
-    }
-
-    /// Ends the session that a refresh token belongs to, if there is one.
-    ///
-    /// # Errors
-    /// Of the database.
-    pub async fn end_by_token(
-        self,
-        token: &Fingerprint,
-        reason: EndReason,
-        now: Timestamp,
-    ) -> Result<Option<Ended>, Error> {
-        let sql = "UPDATE sessions SET ended_at = $2, end_reason = $3
-                   WHERE ended_at IS NULL
-                     AND id = (SELECT session_id FROM refresh_tokens WHERE fingerprint = $1)
-                   RETURNING id, user_id";
-        self.0.write().optional(sql, params![token.as_str(), now, reason.as_str()]).await
     }
 
     /// A user's open sessions, the one used last first.
@@ -192,33 +161,6 @@ impl TokenSessions<'_> {
         self.0.write().all(sql, params![user, now]).await
     }
 
-    /// Ends one of a user's open sessions; false when the user has none of this id.
-    ///
-    /// # Errors
-    /// Of the database.
-    pub async fn end(self, user: Uuid, session: Uuid, reason: EndReason, now: Timestamp) -> Result<bool, Error> {
-        let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
-                   WHERE id = $2 AND user_id = $1 AND ended_at IS NULL AND expires_at > $3";
-        Ok(self.0.write().execute(sql, params![user, session, now, reason.as_str()]).await? == 1)
-    }
-
-    /// Ends a user's open sessions but `kept`, and says which.
-    ///
-    /// # Errors
-    /// Of the database.
-    pub async fn end_others(
-        self,
-        user: Uuid,
-        kept: Uuid,
-        reason: EndReason,
-        now: Timestamp,
-    ) -> Result<Vec<Uuid>, Error> {
-        let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
-                   WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL
-                   RETURNING id";
-        self.0.write().all(sql, params![user, kept, now, reason.as_str()]).await
-    }
-
     /// How many are open.
     ///
     /// # Errors
@@ -228,29 +170,73 @@ impl TokenSessions<'_> {
         let count: i64 = self.0.read().one(sql, params![now]).await?;
         Ok(count.unsigned_abs())
     }
+}
 
-    /// Stores a new password, ends the user's sessions but `kept`, both or neither, and says which have ended.
-    ///
-    /// # Errors
-    /// Of the database. Nothing has changed then.
-    pub async fn change_password(
-        self,
-        user: Uuid,
-        hash: &PasswordHash,
-        kept: Uuid,
-        reason: EndReason,
-        now: Timestamp,
-    ) -> Result<Vec<Uuid>, Error> {
-        let transaction = self.0.begin().await?;
-        let sql = "UPDATE users SET password_hash = $2, version = version + 1, updated_at = $3 WHERE id = $1";
-        transaction.execute(sql, params![user, hash.as_str(), now]).await?;
-        let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
-                   WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL
-                   RETURNING id";
-        let ended = transaction.all(sql, params![user, kept, now, reason.as_str()]).await?;
-        transaction.commit().await?;
-        Ok(ended)
-    }
+/// Opens a session and gives its first refresh token.
+///
+/// # Errors
+/// Of the database; a foreign key's when the user is gone.
+pub(super) async fn open(
+    transaction: &Transaction,
+    session: Uuid,
+    user: Uuid,
+    auth: &AuthSettings,
+    now: Timestamp,
+) -> Result<RefreshToken, Error> {
+    let expires_at = RefreshToken::expiry(now, auth.session_lifetime, Timestamp::MAX);
+    let sql = "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at) VALUES ($1, $2, $3, $3, $4)";
+    transaction.execute(sql, params![session, user, now, expires_at]).await?;
+    next_token(transaction, session, expires_at, auth, now).await
+}
+
+/// Ends the session that a refresh token belongs to, if there is one.
+///
+/// # Errors
+/// Of the database.
+pub(super) async fn end_by_token(
+    transaction: &Transaction,
+    token: &Fingerprint,
+    reason: EndReason,
+    now: Timestamp,
+) -> Result<Option<Ended>, Error> {
+    let sql = "UPDATE sessions SET ended_at = $2, end_reason = $3
+               WHERE ended_at IS NULL
+                 AND id = (SELECT session_id FROM refresh_tokens WHERE fingerprint = $1)
+               RETURNING id, user_id";
+    transaction.optional(sql, params![token.as_str(), now, reason.as_str()]).await
+}
+
+/// Ends one of a user's open sessions; false when the user has none of this id.
+///
+/// # Errors
+/// Of the database.
+pub(super) async fn end(
+    transaction: &Transaction,
+    user: Uuid,
+    session: Uuid,
+    reason: EndReason,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
+               WHERE id = $2 AND user_id = $1 AND ended_at IS NULL AND expires_at > $3";
+    Ok(transaction.execute(sql, params![user, session, now, reason.as_str()]).await? == 1)
+}
+
+/// Ends a user's open sessions but `kept`, and says which.
+///
+/// # Errors
+/// Of the database.
+pub(crate) async fn end_others(
+    transaction: &Transaction,
+    user: Uuid,
+    kept: Uuid,
+    reason: EndReason,
+    now: Timestamp,
+) -> Result<Vec<Uuid>, Error> {
+    let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
+               WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL
+               RETURNING id";
+    transaction.all(sql, params![user, kept, now, reason.as_str()]).await
 }
 
 async fn next_token(
@@ -267,10 +253,9 @@ async fn next_token(
     Ok(token)
 }
 
-async fn end(transaction: &Transaction, session: Uuid, reason: EndReason, now: Timestamp) -> Result<(), Error> {
+async fn end_reused(transaction: &Transaction, session: Uuid, now: Timestamp) -> Result<bool, Error> {
     let sql = "UPDATE sessions SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL";
-    transaction.execute(sql, params![session, now, reason.as_str()]).await?;
-    Ok(())
+    Ok(transaction.execute(sql, params![session, now, EndReason::TokenReused.as_str()]).await? == 1)
 }
 
 #[cfg(test)]
@@ -281,7 +266,7 @@ mod tests {
     use covet::settings::Section;
 
     use super::*;
-    use crate::test_db::{ADA, at, each_database};
+    use crate::test_db::{ADA, at, each_database, trail};
 
     const SESSION: Uuid = Uuid::from_u128(2);
 
@@ -291,6 +276,13 @@ mod tests {
 
     fn days(count: u64) -> Duration {
         Duration::from_secs(count * 24 * 60 * 60)
+    }
+
+    async fn opened(db: &Db, session: Uuid, now: Timestamp) -> RefreshToken {
+        let transaction = db.begin().await.unwrap();
+        let token = open(&transaction, session, ADA, &auth(), now).await.unwrap();
+        transaction.commit().await.unwrap();
+        token
     }
 
     fn verdict(refreshed: &Refreshed) -> Option<RefreshVerdict> {
@@ -305,10 +297,12 @@ mod tests {
         for test in each_database().await {
             let (sessions, start) = (TokenSessions(&test.db), at("2026-01-01T00:00:00Z"));
             assert_eq!(sessions.count_open(start).await.unwrap(), 0);
-            let first = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
-            sessions.open(Uuid::from_u128(3), ADA, &auth(), start + days(1)).await.unwrap();
+            let first = opened(&test.db, SESSION, start).await;
+            opened(&test.db, Uuid::from_u128(3), start + days(1)).await;
             assert_eq!(sessions.count_open(start + days(1)).await.unwrap(), 2);
-            sessions.end_by_token(&first.fingerprint(), EndReason::Logout, start + days(2)).await.unwrap();
+            let transaction = test.db.begin().await.unwrap();
+            end_by_token(&transaction, &first.fingerprint(), EndReason::Logout, start + days(2)).await.unwrap();
+            transaction.commit().await.unwrap();
             assert_eq!(sessions.count_open(start + days(2)).await.unwrap(), 1);
             assert_eq!(sessions.count_open(start + days(1) + auth().session_lifetime).await.unwrap(), 0);
         }
@@ -318,8 +312,8 @@ mod tests {
     async fn a_token_that_is_not_used_expires_and_its_login_with_it() {
         for test in each_database().await {
             let (sessions, start) = (TokenSessions(&test.db), at("2026-01-01T00:00:00Z"));
-            let token = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
-            let late = sessions.refresh(&token.fingerprint(), &auth(), start + days(30)).await.unwrap();
+            let token = opened(&test.db, SESSION, start).await;
+            let late = sessions.refresh(&token.fingerprint(), &auth(), &trail(), start + days(30)).await.unwrap();
             assert_eq!(verdict(&late), Some(RefreshVerdict::Expired));
         }
     }
@@ -328,16 +322,17 @@ mod tests {
     async fn refreshing_keeps_a_login_alive_until_its_lifetime_ends() {
         for test in each_database().await {
             let (sessions, start) = (TokenSessions(&test.db), at("2026-01-01T00:00:00Z"));
-            let mut token = sessions.open(SESSION, ADA, &auth(), start).await.unwrap();
+            let mut token = opened(&test.db, SESSION, start).await;
             for day in [29, 58, 87] {
-                let refreshed = sessions.refresh(&token.fingerprint(), &auth(), start + days(day)).await.unwrap();
+                let refreshed =
+                    sessions.refresh(&token.fingerprint(), &auth(), &trail(), start + days(day)).await.unwrap();
                 let Refreshed::Next { user, session, token: next } = refreshed else {
                     panic!("day {day}: {refreshed:?}")
                 };
                 assert_eq!((user, session), (ADA, SESSION));
                 token = next;
             }
-            let over = sessions.refresh(&token.fingerprint(), &auth(), start + days(90)).await.unwrap();
+            let over = sessions.refresh(&token.fingerprint(), &auth(), &trail(), start + days(90)).await.unwrap();
             assert_eq!(verdict(&over), Some(RefreshVerdict::Expired));
         }
     }
@@ -346,21 +341,22 @@ mod tests {
     async fn a_reused_token_ends_the_session_and_says_whose_it_was() {
         for test in each_database().await {
             let (sessions, now) = (TokenSessions(&test.db), at("2026-01-01T00:00:00Z"));
-            let first = sessions.open(SESSION, ADA, &auth(), now).await.unwrap().fingerprint();
-            let Refreshed::Next { token: second, .. } = sessions.refresh(&first, &auth(), now).await.unwrap() else {
+            let first = opened(&test.db, SESSION, now).await.fingerprint();
+            let Refreshed::Next { token: second, .. } = sessions.refresh(&first, &auth(), &trail(), now).await.unwrap()
+            else {
                 panic!("the first use is good")
             };
-            let reused = sessions.refresh(&first, &auth(), now).await.unwrap();
+            let reused = sessions.refresh(&first, &auth(), &trail(), now).await.unwrap();
             assert!(matches!(
                 reused,
                 Refreshed::Refused { user: ADA, session: SESSION, verdict: RefreshVerdict::Reused }
             ));
-            let after = sessions.refresh(&second.fingerprint(), &auth(), now).await.unwrap();
+            let after = sessions.refresh(&second.fingerprint(), &auth(), &trail(), now).await.unwrap();
             assert_eq!(verdict(&after), Some(RefreshVerdict::Ended));
             let reason: String = test.db.read().one("SELECT end_reason FROM sessions", params![]).await.unwrap();
             assert_eq!(reason, "token_reused");
             let strange = RefreshToken::generate().fingerprint();
-            assert!(matches!(sessions.refresh(&strange, &auth(), now).await.unwrap(), Refreshed::Unknown));
+            assert!(matches!(sessions.refresh(&strange, &auth(), &trail(), now).await.unwrap(), Refreshed::Unknown));
         }
     }
 }

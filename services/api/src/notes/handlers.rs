@@ -5,6 +5,7 @@ use std::sync::Arc;
 use covet::axum::extract::State;
 use covet::axum::response::{IntoResponse, Response};
 use covet::data::Transaction;
+use covet::identity::audit::Entry;
 use covet::identity::caller::Caller;
 use covet::ids::new_id;
 use covet::{Error, Json, Path, Query, Result};
@@ -78,7 +79,7 @@ pub(super) async fn create(State(api): State<Api>, caller: Caller, Json(body): J
     let note = store::insert(&transaction, id, caller.user_id, content, api.now()).await.map_err(or_user_is_gone)?;
     api.feed.publish_after(&transaction, caller.user_id, "note.created", note.clone());
     api.used(&transaction, Feature::WriteNote);
-    commit(&api, transaction, caller).await?;
+    commit(&api, transaction, caller, None).await?;
     let location = [(header::LOCATION, format!("/api/notes/{id}"))];
     Ok((StatusCode::CREATED, location, note.etag(), Json(note)).into_response())
 }
@@ -139,7 +140,7 @@ pub(super) async fn update(
     };
     api.feed.publish_after(&transaction, caller.user_id, "note.updated", note.clone());
     api.used(&transaction, Feature::ChangeNote);
-    commit(&api, transaction, caller).await?;
+    commit(&api, transaction, caller, None).await?;
     Ok((note.etag(), Json(note)))
 }
 
@@ -170,14 +171,18 @@ pub(super) async fn delete(
     }
     api.feed.publish_after(&transaction, caller.user_id, "note.deleted", json!({ "id": id }));
     api.used(&transaction, Feature::ChangeNote);
-    commit(&api, transaction, caller).await?;
+    let entry = Entry::new("note_deleted", "note deleted").target("note", id);
+    commit(&api, transaction, caller, Some(entry)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Commits a change of the caller's notes, and ends the lists that are cached of them.
-async fn commit(api: &Api, transaction: Transaction, caller: Caller) -> Result<()> {
+/// Commits a change of the caller's notes, recorded if it is to be, and ends the lists that are cached of them.
+async fn commit(api: &Api, transaction: Transaction, caller: Caller, entry: Option<Entry>) -> Result<()> {
     let ending = api.end_after(&transaction, notes_of(caller.user_id));
-    let committed = transaction.commit().await;
+    let committed = match entry {
+        Some(entry) => api.trail.commit(transaction, entry).await,
+        None => transaction.commit().await,
+    };
     match committed {
         Ok(()) => ending.done().await,
         // It may have happened all the same.

@@ -2,6 +2,7 @@
 
 use covet::axum::extract::State;
 use covet::axum::response::Response;
+use covet::identity::audit::Entry;
 use covet::identity::caller::Caller;
 use covet::ids::new_id;
 use covet::{Error, Json, Path, Query, Result};
@@ -72,7 +73,9 @@ pub(super) async fn create(
     once.keep(&transaction, &answer).await?;
     api.feed.publish_after(&transaction, caller.user_id, "order.created", answer.body.clone());
     api.used(&transaction, Feature::Order);
-    transaction.commit().await?;
+    let entry = Entry::new("order_created", "ordered").target("order", answer.body.id);
+    let entry = entry.after("status", answer.body.status.as_str()).after("total_minor", answer.body.total_minor);
+    api.trail.commit(transaction, entry.after("currency", answer.body.currency.code())).await?;
     Ok(answer.into_response(Some(location)))
 }
 
@@ -139,8 +142,12 @@ pub(super) async fn pay(
         let revenue = api.business.business_revenue_minor_units_total(answer.body.currency.code()).clone();
         let amount = answer.body.total_minor.unsigned_abs();
         transaction.after_commit(move || revenue.increment(amount));
+        let entry = Entry::new("order_paid", "order paid").target("order", id);
+        let entry = entry.before("status", OrderStatus::Pending.as_str()).after("status", OrderStatus::Paid.as_str());
+        api.trail.commit(transaction, entry).await?;
+    } else {
+        transaction.commit().await?;
     }
-    transaction.commit().await?;
     Ok(answer.into_response(None))
 }
 

@@ -4,10 +4,11 @@ use covet::axum::extract::State;
 use covet::axum::response::Response;
 use covet::data::Error as DbError;
 use covet::identity::attempts::Method;
+use covet::identity::audit::Entry;
 use covet::identity::caller::Caller;
 use covet::identity::password::{Password, Verdict};
 use covet::identity::session::{Session, SessionError};
-use covet::telemetry::logging::{audit, vocabulary};
+use covet::telemetry::logging::vocabulary;
 use covet::{Error, Json, Path, Query, Result};
 use http::StatusCode;
 use serde::Deserialize;
@@ -15,11 +16,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::email::Email;
-use super::store::{Deleted, Users};
+use super::store::{self, Users};
 use super::user::{UserView, checked_name};
-use crate::admin::{UserRoles, last_admin};
-use crate::auth::{EndReason, TokenSessions};
-use crate::cached;
+use crate::admin::{UserRoles, is_last_admin, last_admin};
+use crate::auth::{EndReason, end_other_token_sessions};
+use crate::privacy;
 use crate::state::Api;
 use crate::web::fields::{self, Fields};
 use crate::web::page::{Page, PageQuery};
@@ -155,16 +156,19 @@ pub(super) async fn update(
     if let (Some(_), Some(password)) = (&email, change.current_password) {
         confirm_password(&api, id, password).await?;
     }
-    let changed = users.update(id, user.version, name.as_deref(), email.as_ref(), api.now()).await;
-    match changed.map_err(address_taken)? {
-        Some(user) => {
-            if email.is_some() {
-                audit(vocabulary::USER_UPDATED).target("user", id).log("e-mail address changed");
-            }
-            Ok((user.etag(), Json(user.seen_by(id))))
-        }
-        None => Err(changed_meanwhile(&users, id).await?),
+    let transaction = api.db.begin().await?;
+    let changed = store::update(&transaction, id, user.version, name.as_deref(), email.as_ref(), api.now()).await;
+    let Some(user) = changed.map_err(address_taken)? else {
+        transaction.rollback().await;
+        return Err(changed_meanwhile(&users, id).await?);
+    };
+    if email.is_some() {
+        let entry = Entry::new(vocabulary::USER_UPDATED, "e-mail address changed").user(id).concealed("email");
+        api.trail.commit(transaction, entry).await?;
+    } else {
+        transaction.commit().await?;
     }
+    Ok((user.etag(), Json(user.seen_by(id))))
 }
 
 /// Changes your password. Your other logins end.
@@ -198,10 +202,12 @@ pub(super) async fn change_password(
     let hash = api.passwords.hash(new).await?;
     // First, so that nothing has changed when the cache is away.
     api.sessions.end_all(id, Some(caller.session_id)).await?;
-    let sessions = TokenSessions(&api.db);
-    let ended = sessions.change_password(id, &hash, caller.session_id, EndReason::PasswordChanged, api.now()).await?;
+    let (transaction, now) = (api.db.begin().await?, api.now());
+    store::set_password(&transaction, id, &hash, now).await?;
+    let ended = end_other_token_sessions(&transaction, id, caller.session_id, EndReason::PasswordChanged, now).await?;
+    let entry = Entry::new(vocabulary::PASSWORD_CHANGED, "password changed; the other logins have been ended");
+    api.trail.commit(transaction, entry.user(id).concealed("password")).await?;
     api.tokens.revoke(&ended).await;
-    audit(vocabulary::PASSWORD_CHANGED).target("user", id).log("password changed; the other logins have been ended");
     // The password is another now, whatever becomes of this: an error would tell its user that it is not.
     if let Err(error) = renew_sessions(&api, caller, session).await {
         let error: &dyn std::error::Error = &error;
@@ -219,8 +225,8 @@ async fn renew_sessions(api: &Api, caller: Caller, session: Option<Session>) -> 
     }
 }
 
-/// Deletes you, your notes, your keys and your logins. Orders stay, without an owner: they are accounts. The last admin
-/// stays, too.
+/// Deletes you and everything that is kept of you. Orders stay, without an owner: they are accounts. The audit trail stays,
+/// without anything that leads to you. The last admin stays, too.
 #[utoipa::path(
     delete, path = "/api/users/{id}", operation_id = "delete_user", tag = "users",
     params(
@@ -247,21 +253,29 @@ pub(super) async fn delete(
     if UserRoles(&api.db).is_last_admin(id).await? {
         return Err(last_admin());
     }
-    // First: sessions do not lie in the database, and would not go with the user.
-    api.sessions.end_all(id, None).await?;
-    let by_token = TokenSessions(&api.db).list_open(id, api.now()).await?;
-    match users.delete(id, user.version).await? {
-        Deleted::Done => {
-            let by_token: Vec<Uuid> = by_token.into_iter().map(|session| session.id).collect();
-            api.tokens.revoke(&by_token).await;
-            audit(vocabulary::USER_DELETED).target("user", id).log("user deleted");
-            api.end(cached::USERS).await;
-            api.end(cached::notes_of(id)).await;
-            Ok(StatusCode::NO_CONTENT)
-        }
-        Deleted::LastAdmin => Err(last_admin()),
-        Deleted::ChangedMeanwhile => Err(changed_meanwhile(&users, id).await?),
+    // First: what does not lie in the database would not go with the user.
+    privacy::erase_outside(&api, id).await?;
+    let transaction = api.db.begin().await?;
+    if !store::hold(&transaction, id, user.version).await? {
+        transaction.rollback().await;
+        return Err(changed_meanwhile(&users, id).await?);
     }
+    if is_last_admin(&transaction, id).await? {
+        transaction.rollback().await;
+        return Err(last_admin());
+    }
+    let forgotten = privacy::erase(&api, &transaction, id).await?;
+    let entry = Entry::new(vocabulary::USER_DELETED, "user deleted").forgotten(forgotten);
+    api.trail.commit(transaction, entry).await?;
+    // The user is gone, whatever becomes of this: what has been opened or cached meanwhile ends.
+    if let Err(error) = privacy::erase_outside(&api, id).await {
+        let error: &dyn std::error::Error = &error;
+        tracing::error!(
+            error,
+            "after a user was deleted, what is outside the database could not be erased a second time"
+        );
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn confirm_password(api: &Api, id: Uuid, password: Password) -> Result<()> {
@@ -273,6 +287,8 @@ async fn confirm_password(api: &Api, id: Uuid, password: Password) -> Result<()>
         }
         Verdict::Wrong => {
             Method::Password.failed_for("wrong_password", id);
+            let entry = Entry::new(vocabulary::LOGIN_FAILED, "the password asked for again was wrong");
+            api.trail.record(&api.db, entry.failure("wrong_password").user(id)).await?;
             Err(Error::invalid().field("current_password", "is not your password"))
         }
     }

@@ -8,10 +8,9 @@ use uuid::Uuid;
 
 use super::email::Email;
 use super::user::{NewUser, User};
-use crate::admin::{is_last_admin, one_after_another};
 use crate::web::page::PageQuery;
 
-/// Reads and writes users.
+/// Reads users. Writing goes through a transaction, which also records who did it.
 #[derive(Debug, Clone, Copy)]
 pub struct Users<'a>(pub &'a Db);
 
@@ -24,30 +23,7 @@ pub struct Credentials {
     pub password_hash: PasswordHash,
 }
 
-/// What became of a user about to be deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deleted {
-    /// They are gone.
-    Done,
-    /// They are the last admin, and stay.
-    LastAdmin,
-    /// They are not as they were, or gone already.
-    ChangedMeanwhile,
-}
-
 impl Users<'_> {
-    /// Stores a new user.
-    ///
-    /// # Errors
-    /// [`Error::Unique`] when the address is taken.
-    pub async fn insert(self, id: Uuid, new: &NewUser, now: Timestamp) -> Result<User, Error> {
-        let sql = "INSERT INTO users (id, email, name, password_hash, version, created_at, updated_at)
-                   VALUES ($1, $2, $3, $4, 1, $5, $5)
-                   RETURNING id, email, name, version, created_at, updated_at";
-        let values = params![id, new.email.as_str(), new.name, new.password.as_str(), now];
-        self.0.write().one(sql, values).await
-    }
-
     /// One user.
     ///
     /// # Errors
@@ -93,26 +69,6 @@ impl Users<'_> {
         self.0.write().optional("SELECT id, password_hash FROM users WHERE id = $1", params![id]).await
     }
 
-    /// Changes a user whose version is still `version`; `None` when it is not.
-    ///
-    /// # Errors
-    /// [`Error::Unique`] when the address is taken.
-    pub async fn update(
-        self,
-        id: Uuid,
-        version: i64,
-        name: Option<&str>,
-        email: Option<&Email>,
-        now: Timestamp,
-    ) -> Result<Option<User>, Error> {
-        let sql = "UPDATE users
-                   SET name = COALESCE($3, name), email = COALESCE($4, email), version = version + 1, updated_at = $5
-                   WHERE id = $1 AND version = $2
-                   RETURNING id, email, name, version, created_at, updated_at";
-        let values = params![id, version, name, email.map(Email::as_str), now];
-        self.0.write().optional(sql, values).await
-    }
-
     /// Puts another hash in place of `old`; false when `old` is no longer the stored one.
     ///
     /// # Errors
@@ -122,25 +78,59 @@ impl Users<'_> {
         let changed = self.0.write().execute(sql, params![id, old.as_str(), new.as_str()]).await?;
         Ok(changed == 1)
     }
+}
 
-    /// Deletes a user whose version is still `version`, with their notes, keys and logins.
-    ///
-    /// # Errors
-    /// Of the database.
-    pub async fn delete(self, id: Uuid, version: i64) -> Result<Deleted, Error> {
-        self.0
-            .retry(&one_after_another(), || {
-                async move |transaction: &Transaction| {
-                    if is_last_admin(transaction, id).await? {
-                        return Ok(Deleted::LastAdmin);
-                    }
-                    let sql = "DELETE FROM users WHERE id = $1 AND version = $2";
-                    match transaction.execute(sql, params![id, version]).await? {
-                        0 => Ok(Deleted::ChangedMeanwhile),
-                        _ => Ok(Deleted::Done),
-                    }
-                }
-            })
-            .await
-    }
+/// Stores a new user.
+///
+/// # Errors
+/// [`Error::Unique`] when the address is taken.
+pub(crate) async fn insert(transaction: &Transaction, id: Uuid, new: &NewUser, now: Timestamp) -> Result<User, Error> {
+    let sql = "INSERT INTO users (id, email, name, password_hash, version, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, 1, $5, $5)
+               RETURNING id, email, name, version, created_at, updated_at";
+    let values = params![id, new.email.as_str(), new.name, new.password.as_str(), now];
+    transaction.one(sql, values).await
+}
+
+/// Changes a user whose version is still `version`; `None` when it is not.
+///
+/// # Errors
+/// [`Error::Unique`] when the address is taken.
+pub(super) async fn update(
+    transaction: &Transaction,
+    id: Uuid,
+    version: i64,
+    name: Option<&str>,
+    email: Option<&Email>,
+    now: Timestamp,
+) -> Result<Option<User>, Error> {
+    let sql = "UPDATE users
+               SET name = COALESCE($3, name), email = COALESCE($4, email), version = version + 1, updated_at = $5
+               WHERE id = $1 AND version = $2
+               RETURNING id, email, name, version, created_at, updated_at";
+    let values = params![id, version, name, email.map(Email::as_str), now];
+    transaction.optional(sql, values).await
+}
+
+/// Takes a user whose version is still `version` for this transaction alone; false when it is not.
+///
+/// # Errors
+/// Of the database.
+pub(super) async fn hold(transaction: &Transaction, id: Uuid, version: i64) -> Result<bool, Error> {
+    let sql = "UPDATE users SET version = version + 1 WHERE id = $1 AND version = $2";
+    Ok(transaction.execute(sql, params![id, version]).await? == 1)
+}
+
+/// Stores a new password.
+///
+/// # Errors
+/// Of the database.
+pub(super) async fn set_password(
+    transaction: &Transaction,
+    id: Uuid,
+    hash: &PasswordHash,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sql = "UPDATE users SET password_hash = $2, version = version + 1, updated_at = $3 WHERE id = $1";
+    transaction.execute(sql, params![id, hash.as_str(), now]).await.map(drop)
 }

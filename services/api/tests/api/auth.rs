@@ -132,7 +132,13 @@ async fn a_refresh_token_used_twice_ends_the_whole_login() {
     assert_eq!(after.body["type"], "/problems/refresh-refused");
     api.refresh(&other_login.refresh).await.expect(200);
 
-    let line = api.service.process().unwrap().wait_for_line("used twice", Duration::from_secs(10)).await.unwrap();
+    let line = api
+        .service
+        .process()
+        .unwrap()
+        .wait_for_line("a refresh token was used twice", Duration::from_secs(10))
+        .await
+        .unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["logger"], &line["level"]), (&json!("covet.security"), &json!("WARN")));
     assert_eq!(line["target"], format!("user:{}", ada.id));

@@ -1,6 +1,13 @@
 //! The service, its users, and requests to it in one line.
 
-use covet_testkit::{Service, ServiceBuilder};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use covet::clock::Clock;
+use covet::data::settings::DatabaseSettings;
+use covet::data::{Db, params};
+use covet_testkit::{Process, Service, ServiceBuilder};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -190,6 +197,52 @@ impl Reply {
     pub(crate) fn id(&self) -> String {
         text(&self.body["id"])
     }
+}
+
+/// The service's database, past the service.
+pub(crate) async fn open(database: &Database) -> Db {
+    Db::connect(&DatabaseSettings::at(&database.url()), Clock::system()).await.unwrap()
+}
+
+/// Every row of every table of the service, as text.
+pub(crate) async fn dump(db: &Db) -> String {
+    let is_postgres = db.postgres().await.is_ok();
+    let tables = if is_postgres {
+        "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = 'public'"
+    } else {
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    };
+    let mut dumped = String::new();
+    for table in db.write().all::<String>(tables, params![]).await.unwrap() {
+        let rows = if is_postgres {
+            format!("SELECT CAST({table} AS TEXT) FROM {table}")
+        } else {
+            let sql =
+                "SELECT group_concat('coalesce(' || name || ', '''')', ' || '','' || ') FROM pragma_table_info($1)";
+            let columns: String = db.write().one(sql, params![table]).await.unwrap();
+            format!("SELECT {columns} FROM {table}")
+        };
+        for row in db.write().all::<String>(&rows, params![]).await.unwrap() {
+            dumped += &format!("{table}: {row}\n");
+        }
+    }
+    dumped
+}
+
+/// The commands of a guide, as one script: its blocks after `<!-- name -->`.
+pub(crate) fn guide_script(name: &str) -> String {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/guides/{name}.md"));
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let marker = format!("<!-- {name} -->\n```sh\n");
+    guide.split(&marker).skip(1).filter_map(|block| block.split_once("```")).map(|(script, _)| script).collect()
+}
+
+/// What a script says, run in the service's folder.
+pub(crate) async fn run_script(api: &Api, script: &str) -> String {
+    let mut bash = Command::new("bash");
+    bash.args(["-euo", "pipefail", "-c", script]).current_dir(api.service.directory().path());
+    let finished = Process::run("the guide's script", &mut bash, Duration::from_secs(60)).await.unwrap();
+    finished.success("the guide's script").unwrap().output()
 }
 
 #[track_caller]
