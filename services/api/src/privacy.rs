@@ -1,6 +1,6 @@
 //! What the service keeps of a user: the user can fetch it, and it goes when they go.
 //!
-//! Each room of the service that keeps something of its users says so by a [`PersonalData`] in [`ROOMS`]. A table that none of
+//! Each room of the service that keeps something of its users says so by a `PersonalData` in `ROOMS`. A table that none of
 //! them names fails a test. The audit trail is no room: it stays, and what leads from it to the user goes
 //! (`covet::identity::audit`).
 //!
