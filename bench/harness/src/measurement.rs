@@ -13,6 +13,7 @@ use crate::machine::Machine;
 use crate::peer::Contestant;
 use crate::process::{MachineTime, cpu_time, resident_bytes};
 use crate::proof::Proof;
+use crate::report::median;
 use crate::route::Route;
 use crate::server::working_directory;
 use crate::span_receiver::SpanReceiver;
@@ -234,6 +235,23 @@ pub(crate) fn ratios(
             (over > 0.05).then_some(value(one)? / over)
         })
         .collect()
+}
+
+/// CPU time of the server's process.
+#[expect(clippy::unnecessary_wraps, reason = "as what not every server has")]
+pub(crate) fn service(one: &Measurement) -> Option<f64> {
+    Some(one.cpu_us_per_request)
+}
+
+/// For a table: the median of one server's measurements on a route.
+pub(crate) fn middle(
+    measurements: &[Measurement],
+    (route, server): (&str, &str),
+    decimals: usize,
+    value: fn(&Measurement) -> Option<f64>,
+) -> String {
+    median(of(measurements, route, server).filter_map(value))
+        .map_or_else(|| "–".to_owned(), |middle| format!("{middle:.decimals$}"))
 }
 
 /// Those of one server on a route.

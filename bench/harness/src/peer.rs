@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde::Serialize;
 
 use crate::build::release_binary;
 use crate::cli::pair;
@@ -147,6 +148,13 @@ pub(crate) struct Contestant {
     pub(crate) duties: Option<Duties>,
 }
 
+/// A contestant and what runs in it, as `--json` has it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Entrant {
+    pub(crate) server: String,
+    pub(crate) what: &'static str,
+}
+
 /// Who is asked to take part.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
@@ -284,6 +292,11 @@ impl Contestant {
     /// What database it needs.
     pub(crate) fn database(&self) -> Option<Kind> {
         self.peer.database
+    }
+
+    /// For the findings.
+    pub(crate) fn entrant(&self) -> Entrant {
+        Entrant { server: self.label.clone(), what: self.what() }
     }
 
     /// What runs in it.

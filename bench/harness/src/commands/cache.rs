@@ -11,8 +11,8 @@ use crate::database::Databases;
 use crate::interrupt::Interrupt;
 use crate::load;
 use crate::machine::Machine;
-use crate::measurement::{Bench, Measurement, Mode, noise, of, ratios, warn_of_noise};
-use crate::peer::{COVET, Selection};
+use crate::measurement::{Bench, Measurement, Mode, middle, noise, ratios, service, warn_of_noise};
+use crate::peer::{COVET, Contestant, Entrant, Selection};
 use crate::report::{Outputs, median, spread, table};
 use crate::route::{CACHED, ROUTES, Route};
 use crate::span_receiver::SpanReceiver;
@@ -49,13 +49,6 @@ pub(crate) struct Options {
     outputs: Outputs,
 }
 
-/// A server and what runs in it.
-#[derive(Debug, Clone, Serialize)]
-struct Entrant {
-    server: String,
-    what: &'static str,
-}
-
 /// Everything a run found, as `--json` writes it.
 #[derive(Debug, Serialize)]
 struct Findings {
@@ -81,7 +74,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     let receiver = SpanReceiver::start()?;
     let databases = Databases::of_redis(mode.load.core)?;
     let contestants = options.peers.with_caches(&receiver, &databases)?;
-    let entrants = contestants.iter().map(|one| Entrant { server: one.label.clone(), what: one.what() }).collect();
+    let entrants = contestants.iter().map(Contestant::entrant).collect();
     let routes = TASKS.map(|(route, _)| route);
     let bench = Bench { receiver: &receiver, interrupt, headers: &[], routes: &routes, databases: Some(&databases) };
     let measurements = bench.rounds(options.rounds, &[mode], &contestants)?;
@@ -131,10 +124,7 @@ fn markdown(findings: &Findings) -> String {
 
 fn row(findings: &Findings, route: &str, server: &str) -> Vec<String> {
     let measurements = &findings.measurements;
-    let middle = |decimals: usize, value: fn(&Measurement) -> Option<f64>| {
-        median(of(measurements, route, server).filter_map(value))
-            .map_or_else(|| "–".to_owned(), |middle| format!("{middle:.decimals$}"))
-    };
+    let middle = |decimals, value| middle(measurements, (route, server), decimals, value);
     let over = |other: &str| {
         spread(&ratios(measurements, (route, server), (PLAIN.pattern, other), service))
             .unwrap_or_else(|| "–".to_owned())
@@ -149,12 +139,6 @@ fn row(findings: &Findings, route: &str, server: &str) -> Vec<String> {
         middle(0, |one| Some(one.p50_us)),
         middle(0, |one| Some(one.p99_us)),
     ]
-}
-
-/// CPU time of the server's process.
-#[expect(clippy::unnecessary_wraps, reason = "as what not every server has")]
-fn service(one: &Measurement) -> Option<f64> {
-    Some(one.cpu_us_per_request)
 }
 
 /// What is kept in memory against what is made each time.

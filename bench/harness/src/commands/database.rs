@@ -107,12 +107,6 @@ impl Findings {
     }
 }
 
-/// CPU time of the server's process.
-#[expect(clippy::unnecessary_wraps, reason = "as the other columns")]
-fn service(one: &Measurement) -> Option<f64> {
-    Some(one.cpu_us_per_request)
-}
-
 /// CPU time of PostgreSQL's processes.
 fn database(one: &Measurement) -> Option<f64> {
     one.database_cpu_us_per_request

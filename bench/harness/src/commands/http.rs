@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::load;
 use crate::machine::Machine;
 use crate::measurement::{Bench, Measurement, Mode, warn_of_noise};
-use crate::peer::Selection;
+use crate::peer::{Contestant, Entrant, Selection};
 use crate::report::Outputs;
 use crate::route::{ROUTES, Route};
 use crate::span_receiver::SpanReceiver;
@@ -58,13 +58,6 @@ impl Options {
     }
 }
 
-/// A server and what runs in it.
-#[derive(Debug, Clone, Serialize)]
-struct Entrant {
-    server: String,
-    what: &'static str,
-}
-
 /// Everything a run found, as `--json` writes it.
 #[derive(Debug, Serialize)]
 struct Findings {
@@ -90,7 +83,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()
     machine.check_cores()?;
     let receiver = SpanReceiver::start()?;
     let contestants = options.peers.contestants(&receiver)?;
-    let entrants = contestants.iter().map(|one| Entrant { server: one.label.clone(), what: one.what() }).collect();
+    let entrants = contestants.iter().map(Contestant::entrant).collect();
     let bench = Bench { receiver: &receiver, interrupt, headers: &[], routes: &ROUTES, databases: None };
     let measurements = bench.rounds(options.rounds, &modes, &contestants)?;
     let findings = Findings {

@@ -1,8 +1,8 @@
 //! What Covet is to reach, and whether it does.
 
-use super::{Findings, database, service, table::by_hand, tasks};
+use super::{Findings, database, table::by_hand, tasks};
 use crate::database::Kind;
-use crate::measurement::Measurement;
+use crate::measurement::{Measurement, service};
 use crate::peer::{COVET, COVET_SQLITE, SQLX};
 use crate::report::{median, spread};
 use crate::wanting::Wanting;

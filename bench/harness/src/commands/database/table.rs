@@ -1,8 +1,8 @@
 //! From measurements to the tables: a ratio per round first, then the median of the ratios.
 
-use super::{Findings, aims, database, service};
+use super::{Findings, aims, database};
 use crate::database::Kind;
-use crate::measurement::{Measurement, noise};
+use crate::measurement::{middle, noise, service};
 use crate::peer::{BY_HAND_POSTGRES, BY_HAND_SQLITE};
 use crate::report::{mebibytes, median, spread, table};
 
@@ -73,10 +73,7 @@ fn reference(findings: &Findings) -> String {
 
 fn row(findings: &Findings, route: &str, server: &str) -> Vec<String> {
     const NONE: &str = "–";
-    let of = |decimals: usize, value: fn(&Measurement) -> Option<f64>| {
-        median(findings.of(route, server).filter_map(value))
-            .map_or_else(|| NONE.to_owned(), |middle| format!("{middle:.decimals$}"))
-    };
+    let of = |decimals, value| middle(&findings.measurements, (route, server), decimals, value);
     let kind = findings.entrants.iter().find(|entrant| entrant.server == server).and_then(|entrant| entrant.database);
     let over = kind.and_then(|kind| by_hand(findings, route, kind));
     let ratios = |value| over.map_or_else(Vec::new, |over| findings.ratios((route, server), (route, over), value));

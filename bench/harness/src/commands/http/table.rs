@@ -155,9 +155,10 @@ fn ratios(findings: &Findings, mode: &str, route: &str, server: &str, value: fn(
 #[cfg(test)]
 mod tests {
     use super::{check_budget, markdown, ratios};
-    use crate::commands::http::{Entrant, Findings};
+    use crate::commands::http::Findings;
     use crate::machine::Machine;
     use crate::measurement::{Measurement, Mode};
+    use crate::peer::Entrant;
     use crate::report::median;
     use crate::route::ROUTES;
     use crate::wanting::Wanting;
