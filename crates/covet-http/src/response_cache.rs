@@ -31,6 +31,7 @@
 //! other means (the request's scope has a user), unless `per_caller`; `no-store`; `private`, unless the key holds the
 //! caller; `Vary: *`; 5xx; parts of a response; streams.
 
+mod answered;
 mod cache_control;
 mod fetch;
 mod flight;
