@@ -113,6 +113,8 @@ impl Reloads {
     pub(crate) async fn run(self, settings: ReloadSettings, lifecycle: Lifecycle) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut everything = tokio::time::interval(settings.interval);
+        // The first look reads everything.
+        everything.reset();
         loop {
             let all = tokio::select! {
                 () = lifecycle.stopping().cancelled() => return,
