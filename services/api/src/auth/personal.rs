@@ -16,17 +16,13 @@ pub(crate) struct PersonalLogins;
 #[derive(Debug, Serialize)]
 struct Login {
     kind: Kind,
-    id: Uuid,
-    created_at: Timestamp,
-    last_used_at: Timestamp,
-    expires_at: Timestamp,
-    ended_at: Option<Timestamp>,
-    end_reason: Option<String>,
+    #[serde(flatten)]
+    row: Row,
     user_agent: Option<String>,
     address: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Row {
     id: Uuid,
     created_at: Timestamp,
@@ -46,24 +42,23 @@ impl PersonalData for PersonalLogins {
         Box::pin(async move {
             document.begin_list("logins")?;
             for session in api.sessions.list(user).await? {
-                let login = Login {
-                    kind: Kind::Cookie,
+                let row = Row {
                     id: session.id,
                     created_at: session.created_at,
                     last_used_at: session.last_used_at,
                     expires_at: session.expires_at,
                     ended_at: None,
                     end_reason: None,
-                    user_agent: session.user_agent,
-                    address: session.address,
                 };
-                document.item(&login).await?;
+                let (user_agent, address) = (session.user_agent, session.address);
+                document.item(&Login { kind: Kind::Cookie, row, user_agent, address }).await?;
             }
             let sql = "SELECT id, created_at, last_used_at, expires_at, ended_at, end_reason FROM sessions
                        WHERE user_id = $1 ORDER BY id";
             let mut rows = api.db.read().stream::<Row>(sql, params![user]).await?;
             while let Some(row) = rows.next().await {
-                document.item(&by_token(row?)).await?;
+                let login = Login { kind: Kind::Token, row: row?, user_agent: None, address: None };
+                document.item(&login).await?;
             }
             document.end_list();
             Ok(())
@@ -85,19 +80,5 @@ impl PersonalData for PersonalLogins {
             api.tokens.revoke(&by_token).await;
             Ok(())
         })
-    }
-}
-
-fn by_token(row: Row) -> Login {
-    Login {
-        kind: Kind::Token,
-        id: row.id,
-        created_at: row.created_at,
-        last_used_at: row.last_used_at,
-        expires_at: row.expires_at,
-        ended_at: row.ended_at,
-        end_reason: row.end_reason,
-        user_agent: None,
-        address: None,
     }
 }

@@ -25,14 +25,10 @@ impl PersonalData for PersonalNotes {
             let mut query = PageQuery { limit: 100, cursor: None };
             loop {
                 let notes = Notes(&api.db).list(user, &NoteFilter::default(), &query).await?;
-                let page = query.page(notes, |note| note.id);
-                for note in &page.items {
-                    document.item(note).await?;
-                }
-                if page.next_cursor.is_none() {
+                query.cursor = document.page(query.page(notes, |note| note.id)).await?;
+                if query.cursor.is_none() {
                     break;
                 }
-                query.cursor = page.next_cursor;
             }
             document.end_list();
             Ok(())

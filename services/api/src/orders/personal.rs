@@ -24,14 +24,10 @@ impl PersonalData for PersonalOrders {
             let mut query = PageQuery { limit: 100, cursor: None };
             loop {
                 let orders = Orders(&api.db).list(user, None, &query).await?;
-                let page = query.page(orders, |order| order.id);
-                for order in &page.items {
-                    document.item(order).await?;
-                }
-                if page.next_cursor.is_none() {
+                query.cursor = document.page(query.page(orders, |order| order.id)).await?;
+                if query.cursor.is_none() {
                     break;
                 }
-                query.cursor = page.next_cursor;
             }
             document.end_list();
             Ok(())

@@ -8,6 +8,8 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::web::page::{Cursor, Page};
+
 /// Sent at a time, in bytes.
 const CHUNK_BYTES: usize = 16 * 1024;
 
@@ -70,6 +72,17 @@ impl Document {
         self.json(value)?;
         self.comma = true;
         self.send_if_full().await
+    }
+
+    /// The next page of the list; where the one after it begins.
+    ///
+    /// # Errors
+    /// When the client has left.
+    pub(crate) async fn page<T: Serialize>(&mut self, page: Page<T>) -> Result<Option<Cursor>> {
+        for item in &page.items {
+            self.item(item).await?;
+        }
+        Ok(page.next_cursor)
     }
 
     /// Ends the list.
