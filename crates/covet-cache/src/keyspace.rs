@@ -213,11 +213,7 @@ fn shortened(name: String, prefix: &str) -> String {
 
 /// The SHA-256 of a text, as it stands in keys in place of the text.
 pub(crate) fn hashed(text: &str) -> String {
-    let mut hash = String::from("sha256-");
-    for byte in Sha256::digest(text) {
-        let _ = write!(hash, "{byte:02x}");
-    }
-    hash
+    format!("sha256-{}", covet_core::hex::digits(Sha256::digest(text)))
 }
 
 const fn is_prefix(prefix: &str) -> bool {

@@ -12,6 +12,7 @@
 //! | the time | [`clock`] |
 //! | pauses between attempts | [`backoff`] |
 //! | identifiers and randomness | [`ids`] |
+//! | bytes as hexadecimal digits | [`hex`] |
 //! | certificates of connections to servers | `tls`, with the feature of this name |
 //!
 //! Not here: HTTP (`covet-http`), metrics and logs (`covet-telemetry`).
@@ -22,6 +23,7 @@ pub mod backoff;
 pub mod clock;
 pub mod environment;
 pub mod health;
+pub mod hex;
 pub mod ids;
 pub mod lifecycle;
 pub mod problem;

@@ -7,11 +7,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::hex;
 use crate::ids::random_bytes;
 
 /// A key that lasts as long as the process: 32 random bytes as hexadecimal digits.
 pub(super) fn new_key() -> String {
-    random_bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::digits(random_bytes::<32>())
 }
 
 /// The key kept in `path`, made now if there is none. The directory is readable by its owner only, the file too.

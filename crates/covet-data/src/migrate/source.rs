@@ -203,7 +203,7 @@ fn migration(folder: &str, scripts: &BTreeMap<&str, &str>, dialect: Dialect) -> 
     let up = script("up")?;
     let counted: String =
         up.split_inclusive('\n').filter(|line| !line.trim_start().starts_with(FOR_THE_LINTER)).collect();
-    let checksum = Sha256::digest(counted.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let checksum = covet_core::hex::digits(Sha256::digest(counted.as_bytes()));
     let version = number.parse().unwrap_or_default();
     Ok(Migration { version, name: name.to_owned(), up, down: script("down")?, checksum })
 }

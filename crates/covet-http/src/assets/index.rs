@@ -1,7 +1,6 @@
 //! The list of files: found by walking the folder once.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use covet_core::hex;
 use http::HeaderValue;
 use include_dir::Dir;
 use sha2::{Digest as _, Sha256};
@@ -230,22 +230,14 @@ fn hash_of(path: &Path) -> io::Result<[u8; 32]> {
 }
 
 fn etag_of(hash: &[u8]) -> HeaderValue {
-    let tag = format!("\"{}\"", hex(&hash[..16]));
+    let tag = format!("\"{}\"", hex::digits(&hash[..16]));
     // Digits and letters between quotes.
     HeaderValue::try_from(tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// `css/app.css` → `css/app.5f1c0a9e4b2d7c31.css`.
 fn with_hash(name: &str, hash: [u8; 8]) -> String {
-    let hash = hex(&hash);
+    let hash = hex::digits(hash);
     let file = name.rfind('/').map_or(0, |slash| slash + 1);
     match name[file..].rfind('.') {
         Some(dot) if dot > 0 => format!("{}.{hash}{}", &name[..file + dot], &name[file + dot..]),

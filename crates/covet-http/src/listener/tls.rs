@@ -106,7 +106,7 @@ impl Reload for Tls {
 /// The beginning of the certificate's SHA-256, by which `openssl x509 -fingerprint -sha256` knows it too.
 fn fingerprint(pair: &CertifiedKey) -> String {
     let digest = Sha256::digest(pair.cert.first().map(AsRef::as_ref).unwrap_or_default());
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    covet_core::hex::digits(&digest[..8])
 }
 
 /// What the client and server agreed on.

@@ -65,7 +65,7 @@ impl<'a> Who<'a> {
     pub(super) fn shared_name(self) -> String {
         let digest =
             Sha256::new().chain_update(self.kind().as_str()).chain_update([0]).chain_update(self.id()).finalize();
-        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        covet_core::hex::digits(&digest[..16])
     }
 }
 

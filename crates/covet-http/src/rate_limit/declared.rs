@@ -205,7 +205,7 @@ impl Rule {
         let mut name = format!("{of} by {}: {}/{}us", by.as_str(), quota.burst(), quota.window());
         if name.len() > LONGEST_NAME {
             // A key that is too long would become a hash without the client in braces.
-            name = Sha256::digest(&name).iter().map(|byte| format!("{byte:02x}")).collect();
+            name = covet_core::hex::digits(Sha256::digest(&name));
         }
         Self { salt: RandomState::new().hash_one(&name), name, quota, by }
     }

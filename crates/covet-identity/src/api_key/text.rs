@@ -15,6 +15,7 @@
 use std::fmt;
 
 use covet_core::clock::Clock;
+use covet_core::hex;
 use covet_core::ids::{new_id, random_bytes};
 use covet_core::secret::{ExposeSecret, SecretString};
 use uuid::Uuid;
@@ -48,7 +49,7 @@ impl ApiKey {
     /// A new key.
     #[must_use]
     pub fn generate(clock: &Clock) -> Self {
-        Self { id: new_id(clock), secret: SecretString::from(hexadecimal(&random_bytes::<32>())) }
+        Self { id: new_id(clock), secret: SecretString::from(hex::digits(random_bytes::<32>())) }
     }
 
     /// Reads a key that a client sends.
@@ -96,10 +97,6 @@ impl ApiKey {
 
 fn checksum_of(text: &str) -> String {
     format!("{:08x}", crc32fast::hash(text.as_bytes()))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Debug for ApiKey {

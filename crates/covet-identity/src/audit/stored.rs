@@ -11,6 +11,7 @@
 //!
 //! The lengths make the text of two different entries different, and anybody can compute it again with another program.
 
+use covet_core::hex;
 use covet_core::ids::random_bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -67,7 +68,7 @@ impl Stored {
     /// Puts in where it came from, under a salt of its own.
     pub(super) fn set_origin(&mut self, origin: Origin) {
         (self.address, self.request_id) = (origin.address, Some(origin.request_id));
-        self.origin_salt = Some(hex(&random_bytes::<16>()));
+        self.origin_salt = Some(hex::digits(random_bytes::<16>()));
         self.origin_digest = self.computed_origin_digest();
     }
 
@@ -110,14 +111,8 @@ impl Netstrings {
     }
 
     fn digest(self) -> String {
-        hex(&self.0.finalize())
+        hex::digits(self.0.finalize())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |four: u8| char::from(DIGITS[usize::from(four)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]
@@ -152,7 +147,7 @@ mod tests {
     fn the_hash_is_that_of_the_documented_text() {
         let text =
             format!("13:covet.audit/1,1:1,64:{NO_HASH},16:1767225600000000,12:user_created,~9:anonymous,6:user:a,~~");
-        assert_eq!(entry().computed_hash(), hex(&Sha256::digest(text)));
+        assert_eq!(entry().computed_hash(), hex::digits(Sha256::digest(text)));
     }
 
     #[test]

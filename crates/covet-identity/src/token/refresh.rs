@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use covet_core::hex;
 use covet_core::ids::random_bytes;
 use covet_core::secret::{ExposeSecret, SecretString};
 use jiff::Timestamp;
@@ -111,8 +112,7 @@ impl StoredRefreshToken {
 impl Fingerprint {
     /// Of a secret of 256 random bits; for nothing that can be guessed.
     pub(crate) fn of(secret: &SecretString) -> Self {
-        let digest = Sha256::digest(secret.expose_secret().as_bytes());
-        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(hex::digits(Sha256::digest(secret.expose_secret().as_bytes())))
     }
 
     /// The text to store, 64 characters.

@@ -98,7 +98,7 @@ struct Shared {
 /// When the directory cannot be made or written to.
 pub fn join(registry: &Registry, directory: &Path, clock: &Clock) -> Result<Membership, JoinError> {
     let failed = |source| JoinError::Directory { directory: directory.to_owned(), source };
-    let random: String = random_bytes::<4>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let random = covet_core::hex::digits(random_bytes::<4>());
     let id = format!("{}-{random}", std::process::id());
     let directory = Directory::open(directory).map_err(failed)?;
     let (listener, socket) = directory.enter(&id).map_err(failed)?;
