@@ -15,7 +15,7 @@ use crate::spans::System;
 use crate::sqlite::Sqlite;
 use crate::statement::{Statement, Statements};
 use crate::transaction::{Handle, Transaction, TransactionOptions};
-use crate::{Error, Result, params};
+use crate::{Dialect, Error, Result, params};
 
 /// Half of the longest pause before a transaction is run for the second time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -294,6 +294,15 @@ impl Db {
             let most = FIRST_PAUSE * 2_u32.pow(attempt.min(6));
             tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
             attempt += 1;
+        }
+    }
+
+    /// Which database it is.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match &self.0.backend {
+            Backend::Sqlite(_) => Dialect::Sqlite,
+            Backend::Postgres(_) => Dialect::Postgres,
         }
     }
 

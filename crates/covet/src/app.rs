@@ -15,6 +15,8 @@ use covet_http::pipeline::BeforeLayers;
 use covet_http::rate_limit::{Asking, Trusts};
 use covet_identity::session::SessionSettings;
 use covet_identity::settings::AuthSettings;
+use covet_jobs::settings::JobSettings;
+use covet_jobs::{Handlers, InvalidSchedule, Job, Schedule};
 use tower::util::BoxCloneService;
 use tower::{Layer, Service};
 use utoipa::openapi::OpenApi;
@@ -23,6 +25,7 @@ use crate::periodic::PeriodicTask;
 use crate::{Context, Error, Router, command, init};
 
 type MakeRoutes = Box<dyn Fn(&Context) -> Router + Send + Sync>;
+type MakeHandlers = Box<dyn Fn(&Context) -> Result<Handlers, InvalidSchedule> + Send + Sync>;
 type AddLayer = Box<dyn Fn(Router) -> Router + Send + Sync>;
 type ReadSection = Box<dyn Fn(&mut Loader) + Send + Sync>;
 
@@ -51,6 +54,7 @@ pub struct App {
     pub(crate) sections: Vec<ReadSection>,
     pub(crate) checks: Vec<(String, Criticality, Arc<dyn Check>)>,
     pub(crate) periodic: Vec<PeriodicTask>,
+    pub(crate) jobs: Vec<MakeHandlers>,
     pub(crate) layers: Vec<AddLayer>,
     pub(crate) before: BeforeLayers,
     pub(crate) trusts: Vec<Trusts>,
@@ -72,6 +76,7 @@ impl App {
             sections: Vec::new(),
             checks: Vec::new(),
             periodic: Vec::new(),
+            jobs: Vec::new(),
             layers: Vec::new(),
             before: BeforeLayers::default(),
             trusts: Vec::new(),
@@ -188,6 +193,68 @@ impl App {
     {
         self.periodic.push(PeriodicTask::new(name, every, work));
         self
+    }
+
+    /// Does jobs of this type, which are added by [`Context::jobs`]. In `serve` too, unless `COVET_WORKER__IN_PROCESS` is false, and in
+    /// `worker`. Reads the section `jobs` of the settings. The tables are the service's: `services/api/migrations/0010_jobs`.
+    ///
+    /// ```no_run
+    /// use covet::jobs::{Failure, Job, Run};
+    /// use covet::prelude::*;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// /// Tells the warehouse of an order.
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Ship {
+    ///     order: i64,
+    /// }
+    ///
+    /// impl Job for Ship {
+    ///     type State = Context;
+    ///     const NAME: &'static str = "ship";
+    ///
+    ///     async fn run(self, run: Run<Context>) -> Result<(), Failure> {
+    ///         let url = format!("https://warehouse.internal/orders/{}", self.order);
+    ///         let call = run.state().client().post(url).header("idempotency-key", run.id().to_string());
+    ///         call.send().await?.error_for_status()?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// fn shop() -> App {
+    ///     App::new("shop").migrations(migrations!("$CARGO_MANIFEST_DIR/src")).job::<Ship>().routes(|context| {
+    ///         Router::new().route("/orders", post(order)).with_state(context.clone())
+    ///     })
+    /// }
+    ///
+    /// async fn order(State(context): State<Context>) -> Result<(), Error> {
+    ///     let transaction = context.db().begin().await?;
+    ///     // … INSERT INTO orders …
+    ///     context.jobs().add(Ship { order: 7 }).within(&transaction).await?;
+    ///     transaction.commit().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn job<J: Job<State = Context>>(self) -> Self {
+        self.jobs(|context| Ok(Handlers::new().job::<J>(context.clone())))
+    }
+
+    /// Does jobs whose state is another than the [`Context`], and schedules of them. Called once at start-up, with everything connected.
+    pub fn jobs(
+        mut self,
+        make: impl Fn(&Context) -> Result<Handlers, InvalidSchedule> + Send + Sync + 'static,
+    ) -> Self {
+        self.jobs.push(Box::new(make));
+        match self.jobs.len() {
+            1 => self.settings::<JobSettings>(),
+            _ => self,
+        }
+    }
+
+    /// Does a job by the clock: `App::schedule("0 2 * * *", NightlyReport)`, every night at two, UTC. Once for each time, however many
+    /// processes there are. With a time zone, or another way with times that were missed: [`jobs`](Self::jobs) and [`Schedule`].
+    pub fn schedule<J: Job + Clone + Sync>(self, pattern: &'static str, job: J) -> Self {
+        self.jobs(move |_| Ok(Handlers::new().schedule(Schedule::new(pattern, job.clone())?)))
     }
 
     /// Gives the service sessions by cookie, in Redis where `REDIS_URL` names one, else in memory: handlers take a

@@ -7,6 +7,7 @@ mod audit;
 mod config;
 mod database;
 mod healthcheck;
+mod jobs;
 mod metrics;
 mod migrate;
 mod openapi;
@@ -46,6 +47,9 @@ enum Command {
     /// Look after the audit trail.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Look after jobs that were given up.
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
     /// List the routes.
     Routes {
         /// As JSON.
@@ -103,6 +107,7 @@ pub(crate) async fn run(app: App) -> ExitCode {
         Command::Migrate(command) => migrate::run(app, loaded, command).await,
         Command::Database(command) => database::run(loaded, command).await,
         Command::Audit(command) => audit::run(loaded, command).await,
+        Command::Jobs(command) => jobs::run(&app, loaded, command).await,
         Command::Routes { json } => routes::run(app, loaded, json).await,
         Command::Config { reference: true, .. } => settings_reference::run(&loaded),
         Command::Config { json, .. } => config::run(&loaded, json),

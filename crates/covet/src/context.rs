@@ -17,6 +17,7 @@ use covet_http::settings::HttpSettings;
 use covet_identity::caller::Authentication;
 use covet_identity::session::Sessions;
 use covet_identity::token::AccessTokens;
+use covet_jobs::Jobs;
 use covet_telemetry::metrics;
 use covet_telemetry::traces::Traces;
 
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) sessions: Option<Sessions>,
     pub(crate) access_tokens: Option<AccessTokens>,
     pub(crate) reloads: Reloads,
+    pub(crate) jobs: Option<Jobs>,
 }
 
 impl Context {
@@ -143,6 +145,15 @@ impl Context {
     pub fn access_tokens(&self) -> &AccessTokens {
         let tokens = self.inner.access_tokens.as_ref();
         tokens.expect("this service was built without access tokens (App::access_tokens)")
+    }
+
+    /// The queue of jobs: they are added here, and those that were given up looked at.
+    ///
+    /// # Panics
+    /// In a service that has said neither [`App::job`](crate::App::job) nor [`App::jobs`](crate::App::jobs), or has no database.
+    #[must_use]
+    pub fn jobs(&self) -> &Jobs {
+        self.inner.jobs.as_ref().expect("this service was built without jobs (App::job) or without a database")
     }
 
     /// What is read again while the service runs: certificates and keys, and what is added.
@@ -237,6 +248,10 @@ impl Context {
 
     pub(crate) fn access_tokens_if_any(&self) -> Option<&AccessTokens> {
         self.inner.access_tokens.as_ref()
+    }
+
+    pub(crate) fn jobs_if_any(&self) -> Option<&Jobs> {
+        self.inner.jobs.as_ref()
     }
 
     pub(crate) fn database(&self) -> Option<&Db> {

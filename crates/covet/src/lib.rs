@@ -21,6 +21,7 @@
 //! | who may reach a route | [`access`], [`identity::access`] |
 //! | how many requests a client may make | [`rate_limit`] |
 //! | rows | [`data`] |
+//! | work that is done later, by the clock, or by another process | [`jobs`], [`App::job`], [`App::schedule`] |
 //! | values that are kept for a while, messages between instances | [`cache`], [`Context::cache`] |
 //! | to call other services | [`client`], [`Context::client`] |
 //! | settings of your own | [`settings`] |
@@ -29,7 +30,7 @@
 //! | WebSockets | [`ws`] |
 //! | to test a service, its log lines and metrics | [`testing`] |
 //!
-//! `App::run` is also the service's command line: `serve`, `worker`, `migrate`, `database`, `audit`, `routes`, `config`,
+//! `App::run` is also the service's command line: `serve`, `worker`, `migrate`, `database`, `audit`, `jobs`, `routes`, `config`,
 //! `metrics`, `openapi`, `healthcheck`.
 
 #[cfg(feature = "jemalloc")]
@@ -64,6 +65,7 @@ pub use covet_http::{
     extract, rate_limit, response_cache, routes, routing, ws,
 };
 pub use covet_identity as identity;
+pub use covet_jobs as jobs;
 pub use covet_telemetry as telemetry;
 pub use periodic::PeriodicTask;
 

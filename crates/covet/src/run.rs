@@ -21,6 +21,8 @@ use covet_http::operator::OperatorPort;
 use covet_http::pipeline::{Pipeline, PipelineParts};
 use covet_http::rate_limit::{RateLimitParts, RateLimitSettings, RateLimits};
 use covet_http::settings::{CorsSettings, HttpSettings, OperatorSettings, SecurityHeadersSettings};
+use covet_jobs::settings::JobSettings;
+use covet_jobs::{Handlers, Worker, WorkerParts};
 use covet_telemetry::logging::{audit, vocabulary};
 use covet_telemetry::metrics::per_user::WINDOW;
 
@@ -29,7 +31,7 @@ pub(crate) use assemble::{ApiDescription, metrics_only, router_only};
 use crate::command::could_not;
 use crate::instruments::AppCollector;
 use crate::settings::{ReloadSettings, WorkerSettings};
-use crate::{App, banner, operator_pages};
+use crate::{App, Context, banner, operator_pages};
 use start::{StartError, Started, start};
 pub(crate) use start::{connect, service};
 
@@ -113,6 +115,11 @@ pub(crate) async fn open(app: &App, started: &Started, api: bool, threads: Threa
             tokio::spawn(task.clone().run(context.clone()));
         }
     }
+    if let Some(worker) =
+        worker_of_jobs(app, context)?.filter(|_| !api || context.settings::<WorkerSettings>().in_process)
+    {
+        tokio::spawn(worker.run());
+    }
     let reload = context.settings::<ReloadSettings>().clone();
     tokio::spawn(context.reloads().clone().run(reload, context.lifecycle().clone()));
     context.lifecycle().advance(Phase::Ready);
@@ -127,6 +134,21 @@ pub(crate) async fn open(app: &App, started: &Started, api: bool, threads: Threa
     );
     audit(vocabulary::STARTED).target("version", context.version()).log("service started");
     Ok(Opened { serving, api: api_address, operator: operator_address })
+}
+
+/// Who does the service's jobs, if it has any.
+fn worker_of_jobs(app: &App, context: &Context) -> Result<Option<Worker>, StartError> {
+    let Some(jobs) = context.jobs_if_any() else { return Ok(None) };
+    let mut handlers = Handlers::new();
+    for make in &app.jobs {
+        handlers = handlers.merge(make(context)?);
+    }
+    Ok(Some(Worker::new(WorkerParts {
+        jobs: jobs.clone(),
+        handlers,
+        settings: context.settings::<JobSettings>().clone(),
+        lifecycle: context.lifecycle().clone(),
+    })))
 }
 
 fn serve_api(

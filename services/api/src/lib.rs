@@ -16,6 +16,7 @@
 //! | doing a repeated request once | [`idempotency`] |
 //! | what is kept of a user: export, erasure, for how long | [`privacy`] |
 //! | what the business wants to know | [`metrics`] |
+//! | what is cleaned up every hour | `upkeep.rs` |
 //! | the tables | `migrations/` |
 //!
 //! A feature's folder has its type, its SQL (`store.rs`) and its handlers.
@@ -36,14 +37,13 @@ pub mod state;
 pub mod stats;
 #[cfg(test)]
 mod test_db;
+mod upkeep;
 pub mod users;
 pub mod web;
 
 use std::time::Duration;
 
-use covet::metrics::Sweep;
 use covet::prelude::*;
-use jiff::Timestamp;
 
 use crate::admin::AdminSettings;
 use crate::auth::TokenSessions;
@@ -63,8 +63,7 @@ pub fn app() -> App {
         .openapi(openapi::document)
         .migrations(schema())
         .routes(routes)
-        .periodic("purge", Duration::from_secs(60 * 60), purge)
-        .periodic("cut_audit_trail", Duration::from_secs(60 * 60), cut_audit_trail)
+        .jobs(upkeep::handlers)
         .periodic("appoint_first_admin", Duration::from_secs(10), admin::appoint_first)
         .periodic("count_sessions", Duration::from_secs(10), count_sessions)
 }
@@ -91,25 +90,6 @@ pub fn routes(context: &Context) -> Router {
         .merge(stats::routes(context))
         .with_state(api)
         .access_control(control)
-}
-
-/// Removes logins and kept answers that are over.
-async fn purge(context: Context) -> covet::Result<()> {
-    let started = context.clock().monotonic();
-    let kept = context.settings::<RetentionSettings>().ended_logins;
-    let removed = auth::purge(context.db(), kept, context.clock().now()).await?;
-    Sweep::new(context.metrics(), "sessions").took(context.clock().monotonic().duration_since(started));
-    tracing::debug!(removed, "purged logins and kept answers");
-    Ok(())
-}
-
-/// Removes entries of the audit trail that are older than is kept.
-async fn cut_audit_trail(context: Context) -> covet::Result<()> {
-    let kept = context.settings::<RetentionSettings>().audit_entries;
-    let before = context.clock().now().checked_sub(kept).unwrap_or(Timestamp::MIN);
-    let removed = state::trail(&context).cut(context.db(), before).await?;
-    tracing::debug!(removed, "cut the audit trail");
-    Ok(())
 }
 
 /// Tells the metrics how many logins are open.

@@ -102,7 +102,8 @@ mod tests {
     use crate::test_db::each_database;
 
     /// Tables with nothing of a user in them, or nothing that leads to one once the trail has forgotten them.
-    const NOBODY_S: [&str; 4] = ["audit_cuts", "audit_entries", "audit_pseudonyms", "covet_migrations"];
+    const NOBODY_S: [&str; 6] =
+        ["audit_cuts", "audit_entries", "audit_pseudonyms", "covet_migrations", "job_schedules", "jobs"];
 
     async fn tables(db: &Db) -> BTreeSet<String> {
         let postgres = "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = 'public'";

@@ -17,7 +17,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::error::MigrationError;
-use super::source::{Dialect, Migrations};
+use super::source::Migrations;
+use crate::Dialect;
 use script::Script;
 
 /// Something dangerous in a script, and what to write instead.

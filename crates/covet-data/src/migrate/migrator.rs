@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::error::MigrationError;
-use super::source::{Dialect, Migration, Migrations};
+use super::source::{Migration, Migrations};
 use super::{postgres, sqlite};
 use crate::db::Backend;
 use crate::{Db, params};
@@ -160,11 +160,7 @@ impl Migrator {
     /// # Errors
     /// A wrong name, a number twice or left out, a script that is missing.
     pub fn new(db: &Db, migrations: &Migrations) -> Result<Self, MigrationError> {
-        let dialect = match db.backend() {
-            Backend::Sqlite(_) => Dialect::Sqlite,
-            Backend::Postgres(_) => Dialect::Postgres,
-        };
-        Ok(Self { db: db.clone(), migrations: migrations.list(dialect)? })
+        Ok(Self { db: db.clone(), migrations: migrations.list(db.dialect())? })
     }
 
     /// What is applied and what is pending.

@@ -8,25 +8,10 @@ use include_dir::{Dir, DirEntry};
 use sha2::{Digest, Sha256};
 
 use super::error::MigrationError;
+use crate::Dialect;
 
 /// How a line begins that only accepts a finding of the linter.
 const FOR_THE_LINTER: &str = "-- squawk-ignore";
-
-/// Which database the scripts are for: its name in `up.sqlite.sql`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    Sqlite,
-    Postgres,
-}
-
-impl Dialect {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Sqlite => "sqlite",
-            Self::Postgres => "postgres",
-        }
-    }
-}
 
 /// Embeds the folder `migrations` beside the `Cargo.toml` of the crate that calls it, or the one it is given:
 /// `migrations!("$CARGO_MANIFEST_DIR/schema")`. The folder must exist.

@@ -22,6 +22,7 @@ use covet_http::settings::HttpSettings;
 use covet_identity::session::{ActiveSessions, SessionParts, SessionSettings, Sessions};
 use covet_identity::settings::AuthSettings;
 use covet_identity::token::{AccessTokens, KeyRing, RevokedLogins, RevokedParts};
+use covet_jobs::{InvalidSchedule, Jobs};
 use covet_telemetry::metrics::{Collector, Registry as MetricsRegistry};
 use covet_telemetry::settings::{HealthThresholds, LogSettings, MetricsSettings, TraceSettings};
 use covet_telemetry::system::RuntimeCollector;
@@ -65,6 +66,9 @@ pub(crate) enum StartError {
     /// Two handlers for one route, or a cache's tag that its path does not fit.
     #[error(transparent)]
     Routes(#[from] covet_http::routing::InvalidRoute),
+    /// A schedule of jobs.
+    #[error(transparent)]
+    Schedule(#[from] InvalidSchedule),
     /// The CORS settings.
     #[error(transparent)]
     Cors(#[from] covet_http::pipeline::InvalidCors),
@@ -189,6 +193,7 @@ pub(crate) async fn connect(
     if let Some(tokens) = &access_tokens {
         reloads.add(AccessTokenKeys { tokens: tokens.clone(), loaded: Arc::clone(&loaded) });
     }
+    let jobs = jobs(app, db.as_ref(), &clock, &telemetry.registry);
     let context = Context::new(Inner {
         name: app.name,
         version: app.version,
@@ -206,6 +211,7 @@ pub(crate) async fn connect(
         sessions,
         access_tokens,
         reloads,
+        jobs,
     });
     Ok(Started { context, telemetry, runtimes, table_news })
 }
@@ -235,6 +241,12 @@ fn sessions(app: &App, loaded: &Loaded, cache: &Cache, metrics: &MetricsRegistry
         clock: clock.clone(),
     };
     app.sessions.then(|| Sessions::new(parts()).expect("the keys were checked with the settings"))
+}
+
+/// The queue of jobs, where the service has said that it does any.
+fn jobs(app: &App, db: Option<&Db>, clock: &Clock, metrics: &MetricsRegistry) -> Option<Jobs> {
+    let db = db.filter(|_| !app.jobs.is_empty())?;
+    Some(Jobs::new(db.clone(), clock.clone(), metrics))
 }
 
 /// Access tokens, with the logins that any instance has ended.
@@ -327,6 +339,7 @@ pub(super) async fn context_to_look_at(
         traces: Traces::off(),
         settings: Arc::new(loaded),
         started: clock.monotonic(),
+        jobs: jobs(app, db.as_ref(), &clock, &metrics),
         clock,
         lifecycle: Lifecycle::new(),
         metrics,
