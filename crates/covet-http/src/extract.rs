@@ -111,9 +111,21 @@ fn json_problem(rejection: &rejection::JsonRejection) -> Problem {
     // 413 for a body over the limit.
     let problem = Problem::new(rejection.status().as_u16());
     match wrong_field(rejection) {
-        Some((field, reason)) => problem.detail("Some fields are not valid.").field(field, reason),
-        None => problem.detail(rejection.body_text()),
+        Some((field, reason)) => {
+            problem.detail("Some fields are not valid.").field(cut_short(field), cut_short(reason))
+        }
+        None => problem.detail(cut_short(rejection.body_text())),
     }
+}
+
+/// The reader of JSON repeats what it did not accept. Nobody gets an answer as large as what they have sent.
+fn cut_short(mut text: String) -> String {
+    const LONGEST_CHARACTERS: usize = 500;
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_CHARACTERS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// Which field was not accepted and why, when the body is JSON of the wrong shape.
@@ -140,8 +152,8 @@ mod tests {
         items: Vec<u32>,
     }
 
-    async fn refusal(body: &'static str) -> Problem {
-        let mut request = Request::new(Body::from(body));
+    async fn refusal(body: impl Into<Body>) -> Problem {
+        let mut request = Request::new(body.into());
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Json::<Order>::from_request(request, &()).await.unwrap_err().problem().clone()
     }
@@ -160,5 +172,14 @@ mod tests {
         let lacking = refusal("{}").await;
         assert_eq!(lacking.status, 422);
         assert!(lacking.detail.unwrap().contains("missing field `items`"));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_accepted_is_repeated_in_part_only() {
+        for body in [format!("{{\"items\": \"{}\"}}", "ä".repeat(9_000)), format!("\"{}\"", "a".repeat(9_000))] {
+            let problem = refusal(body).await;
+            let told: usize = problem.errors.iter().map(|error| error.detail.len()).sum();
+            assert!(told + problem.detail.unwrap().len() < 2_000, "{told}");
+        }
     }
 }

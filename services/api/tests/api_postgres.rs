@@ -27,6 +27,8 @@ mod access;
 mod admin;
 #[path = "api/api_keys.rs"]
 mod api_keys;
+#[path = "api/attacks/all.rs"]
+mod attacks;
 #[path = "api/audit.rs"]
 mod audit;
 #[path = "api/auth.rs"]

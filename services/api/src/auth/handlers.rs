@@ -21,7 +21,7 @@ use crate::admin::UserRoles;
 use crate::cached;
 use crate::metrics::Feature;
 use crate::state::Api;
-use crate::users::{self, Email, NewUser, UserView, Users, address_taken, checked_name};
+use crate::users::{self, Credentials, Email, NewUser, UserView, Users, address_taken, checked_name};
 use crate::web::fields::Fields;
 use crate::web::precondition::Etag;
 use crate::web::problems;
@@ -122,9 +122,14 @@ pub(super) async fn register(State(api): State<Api>, Json(body): Json<Registrati
     )
 )]
 pub(super) async fn login(State(api): State<Api>, Json(body): Json<Login>) -> Result<Response> {
-    let user = authenticate(&api, body).await?;
+    let proved = authenticate(&api, body).await?;
+    let user = proved.id;
     let session = new_id(&api.clock);
     let transaction = api.db.begin().await?;
+    if !users::hold_password(&transaction, user, &proved.password_hash).await? {
+        transaction.rollback().await;
+        return Err(wrong_credentials());
+    }
     let refresh_token = token_sessions::open(&transaction, session, user, &api.auth, api.now()).await?;
     api.trail.commit(transaction, login_entry(user, "token").target("session", session)).await?;
     logged_in(&api, user);
@@ -142,8 +147,9 @@ pub(super) fn logged_in(api: &Api, user: Uuid) {
     api.business.business_feature_usage_total(Feature::LogIn).increment(1);
 }
 
-/// Who it is, if the password is theirs.
-pub(super) async fn authenticate(api: &Api, body: Login) -> Result<Uuid> {
+/// Who it is, if the password is theirs, and its hash as it is stored now. A change of password while the login goes on does not
+/// stop here: whoever opens a session makes sure that the hash is still this one.
+pub(super) async fn authenticate(api: &Api, body: Login) -> Result<Credentials> {
     let users = Users(&api.db);
     // An address that cannot be one takes as long as one that nobody has.
     let known = match Email::parse(&body.email) {
@@ -152,7 +158,7 @@ pub(super) async fn authenticate(api: &Api, body: Login) -> Result<Uuid> {
     };
     let stored = known.as_ref().map(|credentials| credentials.password_hash.clone());
     let verdict = api.passwords.verify_or_dummy(body.password.clone(), stored).await?;
-    let (credentials, rehash) = match (known, verdict) {
+    let (mut credentials, rehash) = match (known, verdict) {
         (Some(credentials), Verdict::Right { rehash }) => (credentials, rehash),
         (known, _) => {
             let user = known.map(|credentials| credentials.id);
@@ -168,10 +174,19 @@ pub(super) async fn authenticate(api: &Api, body: Login) -> Result<Uuid> {
         }
     };
     if rehash {
-        let hash = api.passwords.rehash(body.password).await?;
-        users.replace_password(credentials.id, &credentials.password_hash, &hash).await?;
+        let hash = api.passwords.rehash(body.password.clone()).await?;
+        if users.replace_password(credentials.id, &credentials.password_hash, &hash).await? {
+            credentials.password_hash = hash;
+        } else {
+            // Another login was quicker with the same, or the password is another now.
+            let stored = users.credentials(credentials.id).await?.ok_or_else(wrong_credentials)?;
+            if api.passwords.verify(body.password, stored.password_hash.clone()).await? == Verdict::Wrong {
+                return Err(wrong_credentials());
+            }
+            credentials = stored;
+        }
     }
-    Ok(credentials.id)
+    Ok(credentials)
 }
 
 /// Gives the next pair of tokens for a refresh token, which is used up.
@@ -253,7 +268,7 @@ async fn token_pair(api: &Api, user: Uuid, session: Uuid, refresh_token: &Refres
 }
 
 /// One answer for a wrong password and an unknown address, so that it does not tell who is registered.
-fn wrong_credentials() -> Error {
+pub(super) fn wrong_credentials() -> Error {
     unauthorized("/problems/wrong-credentials", "Wrong credentials", "The e-mail address or the password is wrong.")
 }
 

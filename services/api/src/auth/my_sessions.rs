@@ -11,10 +11,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::handlers::{Login, authenticate, end_entry, logged_in, login_entry};
+use super::handlers::{Login, authenticate, end_entry, logged_in, login_entry, wrong_credentials};
 use super::token_sessions::{self, EndReason, Open, TokenSessions};
 use crate::admin::UserRoles;
 use crate::state::Api;
+use crate::users::Users;
 use crate::web::problems;
 
 /// A login of yours.
@@ -105,11 +106,17 @@ pub(super) async fn open(
     SessionOrNew(session): SessionOrNew,
     Json(body): Json<Login>,
 ) -> Result<StatusCode> {
-    let user = authenticate(&api, body).await?;
+    let proved = authenticate(&api, body).await?;
+    let user = proved.id;
     let roles = UserRoles(&api.db).of(user).await?;
     // Sessions by cookie do not lie in the database. First, so that there is no login that is not recorded.
     api.trail.record(&api.db, login_entry(user, "cookie")).await?;
     session.log_in_with_roles(user, roles).await?;
+    // After it, for a change of password ends the sessions after it has been stored: one of the two sees the other.
+    if !Users(&api.db).has_password(user, &proved.password_hash).await? {
+        session.end().await?;
+        return Err(wrong_credentials());
+    }
     logged_in(&api, user);
     Ok(StatusCode::NO_CONTENT)
 }

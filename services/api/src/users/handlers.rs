@@ -6,7 +6,7 @@ use covet::data::Error as DbError;
 use covet::identity::attempts::Method;
 use covet::identity::audit::Entry;
 use covet::identity::caller::Caller;
-use covet::identity::password::{Password, Verdict};
+use covet::identity::password::{Password, PasswordHash, Verdict};
 use covet::identity::session::{Session, SessionError};
 use covet::telemetry::logging::vocabulary;
 use covet::{Error, Json, Path, Query, Result};
@@ -198,12 +198,16 @@ pub(super) async fn change_password(
         Ok(new) => new,
         Err(refusal) => return Err(Error::new(refusal.for_field("new_password"))),
     };
-    confirm_password(&api, id, change.current_password).await?;
+    let old = confirm_password(&api, id, change.current_password).await?;
     let hash = api.passwords.hash(new).await?;
     // First, so that nothing has changed when the cache is away.
     api.sessions.end_all(id, Some(caller.session_id)).await?;
     let (transaction, now) = (api.db.begin().await?, api.now());
-    store::set_password(&transaction, id, &hash, now).await?;
+    // Two changes that know the same password: the second would undo the first, and be a thief's as likely as not.
+    if !store::set_password(&transaction, id, &old, &hash, now).await? {
+        transaction.rollback().await;
+        return Err(not_your_password());
+    }
     let ended = end_other_token_sessions(&transaction, id, caller.session_id, EndReason::PasswordChanged, now).await?;
     let entry = Entry::new(vocabulary::PASSWORD_CHANGED, "password changed; the other logins have been ended");
     api.trail.commit(transaction, entry.user(id).concealed("password")).await?;
@@ -278,20 +282,25 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn confirm_password(api: &Api, id: Uuid, password: Password) -> Result<()> {
+/// The stored hash, if the password is theirs.
+async fn confirm_password(api: &Api, id: Uuid, password: Password) -> Result<PasswordHash> {
     let stored = Users(&api.db).credentials(id).await?.map(|credentials| credentials.password_hash);
-    match api.passwords.verify_or_dummy(password, stored).await? {
-        Verdict::Right { .. } => {
+    match (api.passwords.verify_or_dummy(password, stored.clone()).await?, stored) {
+        (Verdict::Right { .. }, Some(stored)) => {
             Method::Password.succeeded();
-            Ok(())
+            Ok(stored)
         }
-        Verdict::Wrong => {
+        _ => {
             Method::Password.failed_for("wrong_password", id);
             let entry = Entry::new(vocabulary::LOGIN_FAILED, "the password asked for again was wrong");
             api.trail.record(&api.db, entry.failure("wrong_password").user(id)).await?;
-            Err(Error::invalid().field("current_password", "is not your password"))
+            Err(not_your_password())
         }
     }
+}
+
+fn not_your_password() -> Error {
+    Error::invalid().field("current_password", "is not your password")
 }
 
 /// Why a change with a version found no row: somebody was quicker, or the user is gone.

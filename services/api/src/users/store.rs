@@ -69,6 +69,15 @@ impl Users<'_> {
         self.0.write().optional("SELECT id, password_hash FROM users WHERE id = $1", params![id]).await
     }
 
+    /// Whether this is still their password.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn has_password(self, id: Uuid, hash: &PasswordHash) -> Result<bool, Error> {
+        let credentials = self.credentials(id).await?;
+        Ok(credentials.is_some_and(|credentials| credentials.password_hash.as_str() == hash.as_str()))
+    }
+
     /// Puts another hash in place of `old`; false when `old` is no longer the stored one.
     ///
     /// # Errors
@@ -121,16 +130,29 @@ pub(super) async fn hold(transaction: &Transaction, id: Uuid, version: i64) -> R
     Ok(transaction.execute(sql, params![id, version]).await? == 1)
 }
 
-/// Stores a new password.
+/// Makes sure that this is still the user's password, and keeps it so until the transaction ends; false when it is another, or
+/// the user is gone.
+///
+/// # Errors
+/// Of the database.
+pub(crate) async fn hold_password(transaction: &Transaction, id: Uuid, hash: &PasswordHash) -> Result<bool, Error> {
+    transaction.lock(&format!("password of {id}")).await?;
+    let sql = "SELECT id FROM users WHERE id = $1 AND password_hash = $2";
+    Ok(transaction.optional::<Uuid>(sql, params![id, hash.as_str()]).await?.is_some())
+}
+
+/// Stores a new password in place of `old`; false when that is no longer the stored one. Waits for logins that hold it.
 ///
 /// # Errors
 /// Of the database.
 pub(super) async fn set_password(
     transaction: &Transaction,
     id: Uuid,
-    hash: &PasswordHash,
+    old: &PasswordHash,
+    new: &PasswordHash,
     now: Timestamp,
-) -> Result<(), Error> {
-    let sql = "UPDATE users SET password_hash = $2, version = version + 1, updated_at = $3 WHERE id = $1";
-    transaction.execute(sql, params![id, hash.as_str(), now]).await.map(drop)
+) -> Result<bool, Error> {
+    transaction.lock(&format!("password of {id}")).await?;
+    let sql = "UPDATE users SET password_hash = $3, version = version + 1, updated_at = $4 WHERE id = $1 AND password_hash = $2";
+    Ok(transaction.execute(sql, params![id, old.as_str(), new.as_str(), now]).await? == 1)
 }

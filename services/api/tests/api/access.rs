@@ -8,17 +8,10 @@ use serde_json::{Value, json};
 
 use crate::admin::{appoint, depose};
 use crate::database::Database;
-use crate::support::{Api, Call, PASSWORD, Reply, User, service, text};
+use crate::support::{Api, Call, PASSWORD, Reply, Route, User, service, table, text};
 
 /// Of nothing that there is.
 const NOWHERE: &str = "018f3f5e-0000-7000-8000-000000000000";
-
-/// A line of the table.
-struct Route {
-    method: Method,
-    path: String,
-    access: String,
-}
 
 /// How somebody asks.
 enum Credentials {
@@ -43,23 +36,6 @@ struct Caller {
     permissions: BTreeSet<&'static str>,
 }
 
-async fn table(api: &Api) -> Vec<Route> {
-    let listed = api.service.command(&["routes", "--json"]).await.unwrap();
-    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
-    let mut routes = Vec::new();
-    for line in listed["routes"].as_array().unwrap() {
-        let path = text(&line["path"]);
-        let access = line["access"].as_str().unwrap_or_else(|| panic!("{path} says nothing of access")).to_owned();
-        for method in line["methods"].as_array().unwrap() {
-            let method = text(method).parse().unwrap();
-            routes.push(Route { method, path: path.clone(), access: access.clone() });
-        }
-    }
-    // Logging out comes last: it ends the session that asks.
-    routes.sort_by_key(|route| route.method == Method::DELETE && route.path.ends_with("/current"));
-    routes
-}
-
 fn with(call: Call, credentials: &Credentials) -> Call {
     match credentials {
         Credentials::None => call,
@@ -73,7 +49,7 @@ async fn make_key(api: &Api, owner: &User, name: &str, scopes: &[&str]) -> Strin
     text(&api.post("/api/keys").by(owner).json(&body).send().await.expect(201).body["key"])
 }
 
-async fn log_in_by_cookie(api: &Api, user: &User) -> String {
+pub(crate) async fn log_in_by_cookie(api: &Api, user: &User) -> String {
     let body = json!({"email": user.email, "password": PASSWORD});
     let reply = api.post("/api/auth/sessions").json(&body).send().await.expect(204);
     reply.header("set-cookie").split(';').next().unwrap().to_owned()

@@ -7,6 +7,8 @@ mod access;
 mod admin;
 mod api_keys;
 mod api_keys_over_time;
+#[path = "attacks/all.rs"]
+mod attacks;
 mod audit;
 mod auth;
 mod business;
@@ -19,6 +21,7 @@ mod notes;
 mod openapi;
 mod orders;
 mod privacy;
+mod security_page;
 mod sessions;
 mod support;
 mod telemetry;

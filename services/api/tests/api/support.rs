@@ -46,6 +46,31 @@ pub(crate) struct Reply {
     pub(crate) body: Value,
 }
 
+/// A line of the table of routes.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) access: String,
+}
+
+/// Every route of the service.
+pub(crate) async fn table(api: &Api) -> Vec<Route> {
+    let listed = api.service.command(&["routes", "--json"]).await.unwrap();
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    let mut routes = Vec::new();
+    for line in listed["routes"].as_array().unwrap() {
+        let path = text(&line["path"]);
+        let access = line["access"].as_str().unwrap_or_else(|| panic!("{path} says nothing of access")).to_owned();
+        for method in line["methods"].as_array().unwrap() {
+            let method = text(method).parse().unwrap();
+            routes.push(Route { method, path: path.clone(), access: access.clone() });
+        }
+    }
+    // Logging out comes last: it ends the session that asks.
+    routes.sort_by_key(|route| route.method == Method::DELETE && route.path.ends_with("/current"));
+    routes
+}
+
 /// The service that cargo has built for these tests.
 pub(crate) fn service() -> ServiceBuilder {
     Service::builder().binary(env!("CARGO_BIN_EXE_covet-api"))
@@ -149,6 +174,10 @@ impl Call {
         Self { request: self.request.header("content-type", content_type).body(body.to_owned()) }
     }
 
+    pub(crate) fn bytes(self, content_type: &str, body: Vec<u8>) -> Self {
+        Self { request: self.request.header("content-type", content_type).body(body) }
+    }
+
     pub(crate) async fn send(self) -> Reply {
         let response = self.request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -243,6 +272,11 @@ pub(crate) async fn run_script(api: &Api, script: &str) -> String {
     bash.args(["-euo", "pipefail", "-c", script]).current_dir(api.service.directory().path());
     let finished = Process::run("the guide's script", &mut bash, Duration::from_secs(60)).await.unwrap();
     finished.success("the guide's script").unwrap().output()
+}
+
+/// Every byte as `%XX`.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 #[track_caller]
