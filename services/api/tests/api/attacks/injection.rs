@@ -79,7 +79,7 @@ fn spoilt(body: &Value, hostile: &Value) -> Vec<Value> {
             }
         }
         Value::Array(items) => {
-            all.extend(items.iter().flat_map(|item| spoilt(item, hostile)).map(|item| json!([item])))
+            all.extend(items.iter().flat_map(|item| spoilt(item, hostile)).map(|item| json!([item])));
         }
         _ => {}
     }
