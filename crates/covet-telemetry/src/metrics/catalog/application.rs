@@ -27,7 +27,7 @@ declare_metrics! {
     gauge APP_WORKERS_TOTAL = "app_workers_total" {state};
     /// Background tasks running now.
     ///
-    /// A gauge, despite its name. `task_type` is the name given to `App::periodic`.
+    /// A gauge, despite its name. `task_type` is the name given to `App::periodic`, or that of a job (`Job::NAME`).
     gauge APP_BACKGROUND_TASKS_TOTAL = "app_background_tasks_total" {task_type};
     /// Time of a background task, in seconds.
     ///
