@@ -63,11 +63,17 @@ pub(crate) async fn insert(executor: &impl Executor, new: New<'_>) -> Result<boo
     let sql =
         "INSERT INTO jobs (id, name, payload, priority, state, run_at, attempt, unique_key, request_id, created_at)
                VALUES ($1, $2, $3, $4, 'waiting', $5, 0, $6, $7, $8)
-               ON CONFLICT (name, unique_key) WHERE state <> 'dead' DO NOTHING";
+               ON CONFLICT (name, unique_key) WHERE state <> 'dead' AND unique_key IS NOT NULL DO NOTHING";
     let values =
         params![new.id, new.name, new.payload, new.priority, new.run_at, new.unique_key, new.request_id, new.now,];
     Ok(executor.execute(sql, values).await? == 1)
 }
+
+/// The table is empty or full from one minute to the next, so what PostgreSQL knows of it is always wrong, and it would rather sort all that
+/// wait than read the first few from `jobs_waiting`.
+const IN_ORDER_OF_THE_INDEX: &str =
+    "SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true),
+                                            set_config('enable_seqscan', 'off', true)";
 
 /// Takes at most `most` jobs of these names that are due, the most urgent first.
 pub(crate) async fn claim(
@@ -95,7 +101,16 @@ pub(crate) async fn claim(
          FROM taken WHERE jobs.id = taken.id
          RETURNING jobs.id, name, payload, priority, run_at, attempt, request_id"
     );
-    let mut claimed: Vec<Claimed> = db.write().all(&sql, values).await?;
+    let mut claimed: Vec<Claimed> = match db.dialect() {
+        Dialect::Sqlite => db.write().all(&sql, values).await?,
+        Dialect::Postgres => {
+            let transaction = db.begin().await?;
+            transaction.execute(IN_ORDER_OF_THE_INDEX, params![]).await?;
+            let claimed = transaction.all(&sql, values).await?;
+            transaction.commit().await?;
+            claimed
+        }
+    };
     claimed.sort_by_key(|job| (job.priority, job.run_at, job.id));
     Ok(claimed)
 }

@@ -19,7 +19,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_waiting ON jobs (priority, run_at, id) WHERE state = 'waiting';
 CREATE INDEX jobs_claimed ON jobs (claimed_by) WHERE claimed_by IS NOT NULL;
-CREATE UNIQUE INDEX jobs_unique_key ON jobs (name, unique_key) WHERE state <> 'dead';
+CREATE UNIQUE INDEX jobs_unique_key ON jobs (name, unique_key) WHERE state <> 'dead' AND unique_key IS NOT NULL;
 
 -- Rows come and go: what they leave behind is cleaned up early, or looking for the next one takes longer and longer.
 ALTER TABLE jobs SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);

@@ -19,7 +19,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_waiting ON jobs (priority, run_at, id) WHERE state = 'waiting';
 CREATE INDEX jobs_claimed ON jobs (claimed_by) WHERE claimed_by IS NOT NULL;
-CREATE UNIQUE INDEX jobs_unique_key ON jobs (name, unique_key) WHERE state <> 'dead';
+CREATE UNIQUE INDEX jobs_unique_key ON jobs (name, unique_key) WHERE state <> 'dead' AND unique_key IS NOT NULL;
 
 -- Up to which time each schedule has added its jobs.
 CREATE TABLE job_schedules (
