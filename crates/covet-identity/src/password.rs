@@ -116,9 +116,12 @@ pub enum PasswordError {
     /// Hashing failed, for example for want of memory.
     #[error("argon2id failed: {0}")]
     Hashing(argon2::password_hash::Error),
-    /// The thread that hashes was lost.
-    #[error("the hashing thread ended before it had a result: {0}")]
-    Lost(#[from] tokio::task::JoinError),
+    /// There is no thread to hash on.
+    #[error("no thread to hash a password on: {0}")]
+    NoThread(std::io::Error),
+    /// The thread that hashes was lost. The panic hook has told why.
+    #[error("the hashing thread ended before it had a result")]
+    Lost,
 }
 
 impl AsProblem for PasswordError {
@@ -206,8 +209,9 @@ impl Passwords {
         .await
     }
 
-    /// Waits for a turn, then works on a thread for blocking work. The turn is held until the work ends, also
-    /// when the caller has gone: the memory is in use until then.
+    /// Waits for a turn, then works on a thread of its own, which costs a thousandth of what it does there. It has a lower priority than
+    /// those that serve, so that a flood of logins waits for the other requests and not they for it. The turn is held until the work
+    /// ends, also when the caller has gone: the memory is in use until then.
     async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, PasswordError> + Send + 'static,
@@ -221,12 +225,25 @@ impl Passwords {
             }
         };
         let inner = Arc::clone(&self.inner);
-        tokio::task::spawn_blocking(move || {
+        let (sender, result) = tokio::sync::oneshot::channel();
+        let hash = move || {
+            lower_priority();
             let result = work(&inner);
             drop(turn);
-            result
-        })
-        .await?
+            // The caller may have gone.
+            let _ = sender.send(result);
+        };
+        std::thread::Builder::new().name("argon2".to_owned()).spawn(hash).map_err(PasswordError::NoThread)?;
+        result.await.map_err(|_| PasswordError::Lost)?
+    }
+}
+
+/// Of this thread, from now on: where others want the same core, a tenth of it.
+fn lower_priority() {
+    // Elsewhere it would be that of the process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::debug!(%error, "the priority of a thread stays as it is");
     }
 }
 
