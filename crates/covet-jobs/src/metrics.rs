@@ -21,7 +21,8 @@ covet_telemetry::declare_metrics! {
     /// Jobs in the queue, of the whole service: every process shows the same number, so take max, never sum.
     ///
     /// `state`: `due` (could be done now: what to scale workers by), `later` (put off, or to be tried again), `running`, `dead` (given
-    /// up). Asked every ten seconds by processes that do jobs; absent while the database does not answer.
+    /// up). Counted every ten seconds by processes that do jobs, less often where that takes more than a tenth of a second; absent when it
+    /// is older than five minutes.
     gauge(largest) APP_JOBS = "app_jobs" {task_type, state};
     /// How long the oldest job that is due has waited, in seconds.
     ///
@@ -56,7 +57,7 @@ impl JobCounters {
 }
 
 /// How old a count may be that is shown: later it would stand still while the truth moves.
-const TOO_OLD: Duration = Duration::from_secs(60);
+const TOO_OLD: Duration = Duration::from_secs(5 * 60);
 
 /// How the queue stood when it was last asked, for scrapes.
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Collector for QueueStanding {
     fn collect(&self, out: &mut Exposition) {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((at, standing)) = &*latest else { return };
-        let age = self.clock.monotonic().duration_since(*at);
+        let (age, now) = (self.clock.monotonic().duration_since(*at), self.clock.now());
         if age > TOO_OLD {
             return;
         }
@@ -98,7 +99,8 @@ impl Collector for QueueStanding {
             for (state, count) in [("due", of.due), ("later", of.later), ("running", of.running), ("dead", of.dead)] {
                 out.gauge(APP_JOBS, &[name, state], u64::try_from(count).unwrap_or(0));
             }
-            out.gauge(APP_JOBS_OLDEST_DUE_SECONDS, &[name], of.oldest_due_seconds);
+            let waited = of.oldest_due.map_or(0.0, |due| now.duration_since(due).as_secs_f64());
+            out.gauge(APP_JOBS_OLDEST_DUE_SECONDS, &[name], waited);
         }
     }
 }

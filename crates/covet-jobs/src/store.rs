@@ -54,8 +54,8 @@ pub(crate) struct Standing {
     pub(crate) later: i64,
     pub(crate) running: i64,
     pub(crate) dead: i64,
-    #[serde(skip)]
-    pub(crate) oldest_due_seconds: f64,
+    /// When the one that is due for the longest time was to be done.
+    pub(crate) oldest_due: Option<Timestamp>,
 }
 
 /// Adds it; false if there is one of this unique key already that has not been given up.
@@ -157,7 +157,7 @@ pub(crate) async fn extend(db: &Db, worker: Uuid, until: Timestamp) -> Result<u6
 pub(crate) async fn take_over(db: &Db, now: Timestamp) -> Result<Vec<TakenOver>> {
     let sql =
         "UPDATE jobs SET state = 'waiting', claimed_by = NULL, lease_until = NULL, last_error = 'its worker was lost'
-               WHERE state = 'running' AND lease_until < $1 RETURNING id, name, attempt";
+               WHERE claimed_by IS NOT NULL AND lease_until < $1 RETURNING id, name, attempt";
     db.write().all(sql, params![now]).await
 }
 
@@ -167,28 +167,15 @@ pub(crate) async fn progress(db: &Db, worker: Uuid, id: Uuid, percent: u8, note:
     db.write().execute(sql, params![worker, id, i16::from(percent), note]).await.map(drop)
 }
 
-/// How many there are of each name.
+/// How many there are of each name. Reads the whole table.
 pub(crate) async fn standing(db: &Db, now: Timestamp) -> Result<Vec<Standing>> {
-    #[derive(Deserialize)]
-    struct Oldest {
-        name: String,
-        run_at: Timestamp,
-    }
     let sql = "SELECT name, count(CASE WHEN state = 'waiting' AND run_at <= $1 THEN 1 END) AS due,
                       count(CASE WHEN state = 'waiting' AND run_at > $1 THEN 1 END) AS later,
                       count(CASE WHEN state = 'running' THEN 1 END) AS running,
-                      count(CASE WHEN state = 'dead' THEN 1 END) AS dead
+                      count(CASE WHEN state = 'dead' THEN 1 END) AS dead,
+                      min(CASE WHEN state = 'waiting' AND run_at <= $1 THEN run_at END) AS oldest_due
                FROM jobs GROUP BY name";
-    let mut standing: Vec<Standing> = db.write().all(sql, params![now]).await?;
-    let sql = "SELECT name, run_at FROM jobs AS oldest WHERE state = 'waiting' AND run_at <= $1
-               AND NOT EXISTS (SELECT 1 FROM jobs AS older WHERE older.name = oldest.name AND older.state = 'waiting'
-                               AND (older.run_at, older.id) < (oldest.run_at, oldest.id))";
-    for Oldest { name, run_at } in db.write().all::<Oldest>(sql, params![now]).await? {
-        if let Some(of) = standing.iter_mut().find(|of| of.name == name) {
-            of.oldest_due_seconds = now.duration_since(run_at).as_secs_f64();
-        }
-    }
-    Ok(standing)
+    db.write().all(sql, params![now]).await
 }
 
 /// Removes what was given up before this.

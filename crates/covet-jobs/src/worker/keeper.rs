@@ -19,6 +19,7 @@ pub(super) async fn keep(shared: &Shared) {
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut extended = clock.monotonic();
     let (mut counted, mut cleaned): (Option<Instant>, Option<Instant>) = (None, None);
+    let mut count_every = COUNTED_EVERY;
     loop {
         tokio::select! {
             () = shared.over.cancelled() => return,
@@ -32,9 +33,13 @@ pub(super) async fn keep(shared: &Shared) {
             shared.stop_all(Stop::Lost);
         }
         shared.take_over().await;
-        if is_time(counted, now, COUNTED_EVERY) {
-            counted = Some(now);
+        if is_time(counted, now, count_every) {
+            let started = clock.monotonic();
             shared.count().await;
+            let ended = clock.monotonic();
+            // A long queue takes its time to count; the database has other things to do.
+            count_every = COUNTED_EVERY.max(ended.duration_since(started) * 100);
+            counted = Some(ended);
         }
         if is_time(cleaned, now, CLEANED_EVERY) {
             cleaned = Some(now);
