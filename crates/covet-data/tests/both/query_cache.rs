@@ -83,14 +83,16 @@ async fn what_was_read_before_a_write_is_not_kept_after_it() {
     for before in 1..=20 {
         let db = fixture.db.clone();
         let reading = tokio::spawn(async move { db.cached(&SLOW).all::<String>(params![]).await.unwrap().len() });
-        eventually("it is reading", async || fixture.db.connections().active > 0).await;
+        // On a quick machine it may have read before anybody looks.
+        eventually("it is reading", async || fixture.db.connections().active > 0 || reading.is_finished()).await;
+        let in_time = !reading.is_finished();
         add(&fixture, &before.to_string()).await;
         let read = reading.await.unwrap();
         assert_eq!(all().await, before + 1);
-        if read == before {
+        if in_time && read == before {
             return;
         }
-        // The write was there first: again.
+        // The write was there first, or too late: again.
     }
     panic!("no read was under way when the write came");
 }
